@@ -1,0 +1,73 @@
+"""All configuration, read from the environment in one place.
+
+Belongs here: every ``BOXOFFICE_*`` variable, its type, its default and its meaning. Nothing else in
+the project reads the environment. Does not belong here: opening connections, or choosing ports.
+
+A part (source, warehouse, lake catalog, Dagster storage, object store, Redis) is embedded exactly
+when its URL is not set in the environment: then ``boxoffice up`` starts it and writes the URL to
+``.boxoffice/env``, which is read here with lower precedence than the environment.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+STATE_DIRECTORY = PROJECT_ROOT / ".boxoffice"
+
+
+class Settings(BaseSettings):
+    """Configuration of one deployment; field ``x`` is the variable ``BOXOFFICE_X``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BOXOFFICE_",
+        env_file=STATE_DIRECTORY / "env",
+        extra="ignore",
+        frozen=True,
+    )
+
+    environment: Literal["development", "production"] = "development"
+    time_zone: str = Field("Africa/Nairobi", description="Reporting time zone; defines the days.")
+    start_date: date = Field(date(2024, 1, 1), description="First reporting day.")
+
+    source_url: SecretStr = Field(description="Ticketing platform, read-only role (postgresql://).")
+    warehouse_url: SecretStr = Field(description="Finished and ops tables, publisher role.")
+    warehouse_owner_url: SecretStr = Field(description="The same database, as its owner: migrations.")
+    lake_catalog_url: SecretStr = Field(description="DuckLake catalog database (postgresql://).")
+    dagster_url: SecretStr = Field(description="Dagster storage (postgresql+psycopg2://).")
+    redis_url: SecretStr = Field(description="Cache and rate limits (redis://).")
+
+    s3_endpoint_url: str | None = Field(None, description="None means AWS S3 itself.")
+    s3_region: str = "us-east-1"
+    s3_access_key_id: SecretStr | None = Field(None, description="None: the AWS default chain.")
+    s3_secret_access_key: SecretStr | None = None
+    lake_bucket: str = "boxoffice-lake"
+    exports_bucket: str = "boxoffice-exports"
+    logs_bucket: str = "boxoffice-logs"
+
+    buyer_key_secret: SecretStr = Field(
+        description="HMAC key of buyer_key. Changing it makes every buyer a new one.", min_length=32
+    )
+
+    days_per_run: int = Field(92, ge=1, le=400, description="Days one backfill run may take.")
+    duckdb_memory_limit: str = "512MB"
+    duckdb_threads: int = Field(2, ge=1)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, value: str) -> str:
+        ZoneInfo(value)
+        return value
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Read the settings once per process; raises ``pydantic.ValidationError`` naming what is missing."""
+    return Settings()
