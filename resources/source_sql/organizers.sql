@@ -1,0 +1,2 @@
+SELECT organizer_id, name, country
+FROM organizers
