@@ -1,0 +1,1 @@
+"""What runs on this machine only: the embedded servers and the sample ticketing platform."""

@@ -38,8 +38,16 @@ class Settings(BaseSettings):
     start_date: date = Field(date(2024, 1, 1), description="First reporting day.")
 
     source_url: SecretStr = Field(description="Ticketing platform, read-only role (postgresql://).")
+    source_owner_url: SecretStr | None = Field(
+        None, description="The same database, as its owner: sample data, import, simulate."
+    )
     warehouse_url: SecretStr = Field(description="Finished and ops tables, publisher role.")
-    warehouse_owner_url: SecretStr = Field(description="The same database, as its owner: migrations.")
+    warehouse_owner_url: SecretStr = Field(
+        description="The same database, as its owner: migrations."
+    )
+    warehouse_reader_url: SecretStr | None = Field(
+        None, description="The same database, read-only role: the read API."
+    )
     lake_catalog_url: SecretStr = Field(description="DuckLake catalog database (postgresql://).")
     dagster_url: SecretStr = Field(description="Dagster storage (postgresql+psycopg2://).")
     redis_url: SecretStr = Field(description="Cache and rate limits (redis://).")
@@ -69,5 +77,9 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """Read the settings once per process; raises ``pydantic.ValidationError`` naming what is missing."""
+    """Read the settings once per process.
+
+    Raises:
+        pydantic.ValidationError: A variable is missing or wrong; names it.
+    """
     return Settings()

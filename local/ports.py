@@ -1,0 +1,61 @@
+"""Which TCP port a local server listens on.
+
+Belongs here: testing a port, naming who holds it, choosing another. Does not belong here:
+remembering the choice (``environment.py``).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+
+import psutil
+
+HOST = "127.0.0.1"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1:port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: connections in TIME_WAIT do not count, listeners do.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def holder(port: int) -> str:
+    """Say which process listens on the port, as far as the system tells."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return "a process the system does not name"
+    for connection in connections:
+        listens = connection.status == psutil.CONN_LISTEN and connection.laddr
+        if listens and connection.laddr.port == port:
+            if connection.pid is None:
+                break
+            try:
+                process = psutil.Process(connection.pid)
+                return f"{process.name()} (pid {process.pid})"
+            except psutil.NoSuchProcess:
+                break
+    return "a process the system does not name"
+
+
+def choose(preferred: int, reserved: Collection[int] = ()) -> int:
+    """Return the preferred port, or the next free one above it.
+
+    Args:
+        preferred: First port to try.
+        reserved: Ports already promised to another part.
+
+    Raises:
+        RuntimeError: None of the next 200 ports is free.
+    """
+    for port in range(preferred, preferred + 200):
+        if port not in reserved and is_free(port):
+            return port
+    raise RuntimeError(f"no free port between {preferred} and {preferred + 199} on {HOST}")

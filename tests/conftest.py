@@ -1,0 +1,132 @@
+"""Real servers for the whole test session, and settings that point to them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from local import ports
+from local.provision import ensure_database, provision, role_passwords
+from local.servers import EmbeddedPostgres, EmbeddedRedis, EmbeddedS3
+from pipelines.settings import Settings
+
+BUCKETS = ("boxoffice-lake", "boxoffice-exports", "boxoffice-logs")
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The servers of the test session and the variables that lead to them."""
+
+    postgres: EmbeddedPostgres
+    s3: EmbeddedS3
+    redis: EmbeddedRedis
+    variables: dict[str, str]
+
+
+class ExplicitSettings(Settings):
+    """Settings that read neither the environment nor a file."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Postgres (provisioned), S3 (with the buckets) and Redis, started once."""
+    root = tmp_path_factory.mktemp("servers")
+    postgres = EmbeddedPostgres(root, ports.choose(25432), durable=False)
+    s3 = EmbeddedS3(root, ports.choose(29000))
+    redis = EmbeddedRedis(root, ports.choose(26379))
+    s3.create_buckets(*BUCKETS)
+    started = []
+    try:
+        for server in (postgres, s3, redis):
+            server.start()
+            started.append(server)
+        variables = provision(postgres) | {
+            "BOXOFFICE_REDIS_URL": redis.url,
+            "BOXOFFICE_S3_ENDPOINT_URL": s3.endpoint_url,
+            "BOXOFFICE_S3_ACCESS_KEY_ID": s3.access_key_id,
+            "BOXOFFICE_S3_SECRET_ACCESS_KEY": s3.password,
+            "BOXOFFICE_BUYER_KEY_SECRET": secrets.token_hex(32),
+        }
+        yield Servers(postgres, s3, redis, variables)
+    finally:
+        for server in reversed(started):
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def make_settings(servers: Servers) -> Callable[..., Settings]:
+    """Return a function that builds Settings for the session's servers, with overrides."""
+
+    def make(**overrides: object) -> Settings:
+        values: dict[str, object] = {
+            name.removeprefix("BOXOFFICE_").lower(): value
+            for name, value in servers.variables.items()
+        }
+        return ExplicitSettings(**(values | overrides))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    """Settings of the session's servers and their provisioned databases."""
+    return make_settings()
+
+
+@pytest.fixture(scope="session")
+def fresh_database(servers: Servers) -> Callable[..., str]:
+    """Return a function that creates an empty database and returns its owner's URL.
+
+    Its first argument names the owning role; ``connects`` names further roles that may connect:
+    ``fresh_database("ticketing", connects=["boxoffice_source_reader"])``. The fixture ``role_url``
+    gives the URL of the same database for another role.
+    """
+
+    def create(owner: str = "boxoffice_owner", connects: list[str] | None = None) -> str:
+        name = f"test_{secrets.token_hex(6)}"
+        with psycopg.connect(servers.postgres.url(), autocommit=True) as connection:
+            ensure_database(connection, name, owner)
+            for role in connects or []:
+                connection.execute(
+                    sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
+                        sql.Identifier(name), sql.Identifier(role)
+                    )
+                )
+        return servers.postgres.url(name, owner, role_passwords(servers.postgres)[owner])
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def role_url(servers: Servers) -> Callable[[str, str], str]:
+    """Return a function that gives the URL of a database for another provisioned role."""
+
+    def make(url: str, role: str) -> str:
+        password = role_passwords(servers.postgres)[role]
+        return servers.postgres.url(url.rsplit("/", 1)[1], role, password)
+
+    return make
+
+
+@pytest.fixture
+def state_root(tmp_path: Path) -> Path:
+    """An empty state directory."""
+    return tmp_path / "state"
