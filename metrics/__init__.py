@@ -1,0 +1,1 @@
+"""What the numbers mean: metric registry, datasets, calendar and money."""

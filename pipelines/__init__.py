@@ -1,0 +1,1 @@
+"""The code location: what runs, when, and over which slice of time."""

@@ -1,0 +1,1 @@
+"""What sets the pipeline in motion."""

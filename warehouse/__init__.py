@@ -1,0 +1,1 @@
+"""Finished and ops tables, their migrations and publication."""

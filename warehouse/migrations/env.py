@@ -1,0 +1,15 @@
+"""Alembic environment: migrates the warehouse over the connection that it is given."""
+
+from alembic import context
+
+from warehouse.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    include_schemas=True,
+    include_name=lambda name, type_, _: type_ != "schema" or name in ("reporting", "ops"),
+    version_table_schema="ops",
+)
+with context.begin_transaction():
+    context.run_migrations()
