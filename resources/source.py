@@ -8,7 +8,7 @@ not belong here: what the columns mean (``resources.source_contract``) or where 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
@@ -35,6 +35,19 @@ def extraction_sql(fact: Fact, days: DayRange) -> str:
         "last_day": f"DATE '{days.last}'",
     }
     return _TOKEN.sub(lambda match: values[match.group(1)], _statement(fact.name)).strip()
+
+
+@dataclass(frozen=True)
+class Source:
+    """The ticketing platform, as its read-only role.
+
+    Attributes:
+        url: ``postgresql://`` URL.
+        buyer_key_secret: HMAC key that turns a buyer's identity into ``buyer_key``.
+    """
+
+    url: str = field(repr=False)
+    buyer_key_secret: str = field(repr=False)
 
 
 @dataclass(frozen=True)

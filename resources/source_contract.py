@@ -17,13 +17,14 @@ BUYER_KEY = "buyer_key"
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """One canonical column; ``pii`` marks what identifies a person."""
+    """One canonical column; ``pii`` identifies a person, ``money`` is in minor units."""
 
     name: str
     type: SourceType
     description: str
     nullable: bool = False
     pii: bool = False
+    money: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Fact:
         return not self.days
 
     @property
+    def money_columns(self) -> tuple[str, ...]:
+        """The columns whose sums per currency are its control sums."""
+        return tuple(column.name for column in self.columns if column.money)
+
+    @property
     def is_pii(self) -> bool:
         """Whether the table may hold names, e-mails and phones."""
         return self.name == "attendees"
@@ -64,7 +70,9 @@ def _id(name: str, description: str, *, nullable: bool = False) -> SourceColumn:
 
 
 def _money(name: str, description: str) -> SourceColumn:
-    return SourceColumn(name, "bigint", f"{description} In minor units of the currency.")
+    return SourceColumn(
+        name, "bigint", f"{description} In minor units of the currency.", money=True
+    )
 
 
 def _at(name: str, description: str, *, nullable: bool = False) -> SourceColumn:

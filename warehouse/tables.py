@@ -76,6 +76,46 @@ def _instant(name: str, comment: str, *, default_now: bool = False) -> sa.Column
     )
 
 
+def _version_columns() -> tuple[sa.Column[object], ...]:
+    return (
+        sa.Column("data_version", sa.Text(), nullable=False, comment="Hash of the rows' content."),
+        sa.Column(
+            "input_version",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Order of the input that was read: lake snapshot of a day, newest publication "
+            "of a rollup's days. A lower one never replaces a higher one.",
+        ),
+        sa.Column(
+            "attempt",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Drawn from ops.attempts when the step began; fences out older attempts.",
+        ),
+        sa.Column(
+            "lake_snapshot", sa.BigInteger(), nullable=False, comment="DuckLake snapshot read."
+        ),
+        sa.Column(
+            "source_watermark",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Every source commit before it is in the rows; the oldest over all facts.",
+        ),
+        sa.Column(
+            "is_complete",
+            sa.Boolean(),
+            nullable=False,
+            comment="Whether the watermark has passed the end of the partition.",
+        ),
+        sa.Column("run_id", sa.Text(), nullable=False, comment="Dagster run."),
+        sa.Column(
+            "code_version", sa.Text(), nullable=False, comment="Hash of the statements used."
+        ),
+    )
+
+
+_PARTITION_KEY = "First day of the partition (YYYY-MM-DD), or all for an unpartitioned table."
+
 PUBLICATIONS = sa.Table(
     "publications",
     metadata,
@@ -87,47 +127,14 @@ PUBLICATIONS = sa.Table(
         comment="Order of publication.",
     ),
     sa.Column("dataset", sa.Text(), nullable=False, comment="Finished table."),
-    sa.Column(
-        "partition_key",
-        sa.Text(),
-        nullable=False,
-        comment="First day of the partition (YYYY-MM-DD), or all for an unpartitioned table.",
-    ),
-    sa.Column("data_version", sa.Text(), nullable=False, comment="Hash of the rows' content."),
-    sa.Column(
-        "input_version",
-        sa.BigInteger(),
-        nullable=False,
-        comment="Order of the input that was read: lake snapshot of a day, newest publication of "
-        "a rollup's days. A lower one never replaces a higher one.",
-    ),
-    sa.Column(
-        "attempt",
-        sa.BigInteger(),
-        nullable=False,
-        comment="Drawn from ops.attempts when the step began; fences out older attempts.",
-    ),
-    sa.Column("lake_snapshot", sa.BigInteger(), nullable=False, comment="DuckLake snapshot read."),
-    sa.Column("run_id", sa.Text(), nullable=False, comment="Dagster run."),
-    sa.Column("code_version", sa.Text(), nullable=False, comment="Hash of the statements used."),
+    sa.Column("partition_key", sa.Text(), nullable=False, comment=_PARTITION_KEY),
+    *_version_columns(),
     sa.Column("row_count", sa.BigInteger(), nullable=False, comment="Rows published."),
     sa.Column(
         "control_sums",
         JSONB(),
         nullable=False,
         comment="Per currency, the sum of every metric; money in minor units.",
-    ),
-    sa.Column(
-        "source_watermark",
-        sa.DateTime(timezone=True),
-        nullable=True,
-        comment="Every source commit before it is in the rows; the oldest over all facts.",
-    ),
-    sa.Column(
-        "is_complete",
-        sa.Boolean(),
-        nullable=False,
-        comment="Whether the watermark has passed the end of the partition.",
     ),
     _instant("published_at", "When the rows became visible to readers.", default_now=True),
     sa.Index(
@@ -138,6 +145,24 @@ PUBLICATIONS = sa.Table(
     ),
     schema="ops",
     comment="Append-only: one row for each version of a partition that readers were given.",
+)
+
+PARTITIONS = sa.Table(
+    "partitions",
+    metadata,
+    sa.Column("dataset", sa.Text(), primary_key=True, comment="Finished table."),
+    sa.Column("partition_key", sa.Text(), primary_key=True, comment=_PARTITION_KEY),
+    sa.Column(
+        "publication_id",
+        sa.BigInteger(),
+        sa.ForeignKey("ops.publications.publication_id"),
+        nullable=False,
+        comment="The version that readers see.",
+    ),
+    *_version_columns(),
+    _instant("checked_at", "When the content was last compared with its input.", default_now=True),
+    schema="ops",
+    comment="What readers see now: one row for each partition, with the newest input compared.",
 )
 
 EXTRACTIONS = sa.Table(

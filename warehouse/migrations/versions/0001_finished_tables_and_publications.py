@@ -28,16 +28,11 @@ CREATE SEQUENCE ops.attempts;
 """
 
 GRANTS = """
-CREATE VIEW ops.current_publications AS
-SELECT DISTINCT ON (dataset, partition_key) *
-FROM ops.publications
-ORDER BY dataset, partition_key, publication_id DESC;
-COMMENT ON VIEW ops.current_publications IS 'The version of each partition that readers see now.';
 GRANT USAGE ON SCHEMA reporting, ops TO boxoffice_publisher, boxoffice_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA reporting, ops TO boxoffice_publisher, boxoffice_reader;
 GRANT INSERT, DELETE ON ALL TABLES IN SCHEMA reporting TO boxoffice_publisher;
 GRANT INSERT ON ops.publications TO boxoffice_publisher;
-GRANT INSERT, UPDATE ON ops.extractions TO boxoffice_publisher;
+GRANT INSERT, UPDATE ON ops.extractions, ops.partitions TO boxoffice_publisher;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA ops TO boxoffice_publisher;
 """
 
@@ -96,17 +91,6 @@ def upgrade() -> None:
         sa.Column(
             "lake_snapshot", sa.BigInteger(), nullable=False, comment="DuckLake snapshot read."
         ),
-        sa.Column("run_id", sa.Text(), nullable=False, comment="Dagster run."),
-        sa.Column(
-            "code_version", sa.Text(), nullable=False, comment="Hash of the statements used."
-        ),
-        sa.Column("row_count", sa.BigInteger(), nullable=False, comment="Rows published."),
-        sa.Column(
-            "control_sums",
-            postgresql.JSONB(astext_type=sa.Text()),
-            nullable=False,
-            comment="Per currency, the sum of every metric; money in minor units.",
-        ),
         sa.Column(
             "source_watermark",
             sa.DateTime(timezone=True),
@@ -118,6 +102,17 @@ def upgrade() -> None:
             sa.Boolean(),
             nullable=False,
             comment="Whether the watermark has passed the end of the partition.",
+        ),
+        sa.Column("run_id", sa.Text(), nullable=False, comment="Dagster run."),
+        sa.Column(
+            "code_version", sa.Text(), nullable=False, comment="Hash of the statements used."
+        ),
+        sa.Column("row_count", sa.BigInteger(), nullable=False, comment="Rows published."),
+        sa.Column(
+            "control_sums",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="Per currency, the sum of every metric; money in minor units.",
         ),
         sa.Column(
             "published_at",
@@ -1588,12 +1583,74 @@ def upgrade() -> None:
         unique=False,
         schema="reporting",
     )
+    op.create_table(
+        "partitions",
+        sa.Column("dataset", sa.Text(), nullable=False, comment="Finished table."),
+        sa.Column(
+            "partition_key",
+            sa.Text(),
+            nullable=False,
+            comment="First day of the partition (YYYY-MM-DD), or all for an unpartitioned table.",
+        ),
+        sa.Column(
+            "publication_id",
+            sa.BigInteger(),
+            nullable=False,
+            comment="The version that readers see.",
+        ),
+        sa.Column("data_version", sa.Text(), nullable=False, comment="Hash of the rows' content."),
+        sa.Column(
+            "input_version",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Order of the input that was read: lake snapshot of a day, newest publication of a rollup's days. A lower one never replaces a higher one.",
+        ),
+        sa.Column(
+            "attempt",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Drawn from ops.attempts when the step began; fences out older attempts.",
+        ),
+        sa.Column(
+            "lake_snapshot", sa.BigInteger(), nullable=False, comment="DuckLake snapshot read."
+        ),
+        sa.Column(
+            "source_watermark",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Every source commit before it is in the rows; the oldest over all facts.",
+        ),
+        sa.Column(
+            "is_complete",
+            sa.Boolean(),
+            nullable=False,
+            comment="Whether the watermark has passed the end of the partition.",
+        ),
+        sa.Column("run_id", sa.Text(), nullable=False, comment="Dagster run."),
+        sa.Column(
+            "code_version", sa.Text(), nullable=False, comment="Hash of the statements used."
+        ),
+        sa.Column(
+            "checked_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+            comment="When the content was last compared with its input.",
+        ),
+        sa.ForeignKeyConstraint(
+            ["publication_id"],
+            ["ops.publications.publication_id"],
+        ),
+        sa.PrimaryKeyConstraint("dataset", "partition_key", name=op.f("partitions_pkey")),
+        schema="ops",
+        comment="What readers see now: one row for each partition, with the newest input compared.",
+    )
     op.execute(GRANTS)
 
 
 def downgrade() -> None:
     """Revert."""
-    op.execute("DROP VIEW ops.current_publications")
+    op.drop_table("partitions", schema="ops")
     op.drop_index(
         "weekly_revenue_organizer_id_week_start_idx",
         table_name="weekly_revenue",

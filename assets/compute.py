@@ -1,0 +1,104 @@
+"""Computing finished datasets: statements run in DuckDB, rows handed to publication.
+
+Belongs here: what a computation reads, in one consistent snapshot, and how its result is cut into
+partitions. Does not belong here: Dagster, or the statements (``assets/sql``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import duckdb
+import polars as pl
+
+from assets.statements import dataset_sql
+from metrics.calendar import DayRange, day_bounds
+from metrics.datasets import Dataset
+from resources.lake import Lake, current_snapshot
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The rows of a dataset and the input they were computed from.
+
+    Attributes:
+        rows: sorted by the dataset's grain.
+        lake_snapshot: DuckLake snapshot that was read.
+    """
+
+    rows: pl.DataFrame
+    lake_snapshot: int
+
+
+@dataclass(frozen=True)
+class PublishedDay:
+    """A day of ``daily_metrics`` as readers see it."""
+
+    day: date
+    publication_id: int
+    watermark: datetime | None
+    is_complete: bool
+
+
+def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> Computed:
+    """Compute a dataset of daily grain for a range of days, from the ledger."""
+    with lake.session() as connection:
+        connection.execute("BEGIN")
+        _create_days(connection, days)
+        return _compute(connection, dataset, days)
+
+
+def compute_rollup(
+    lake: Lake, warehouse_url: str, dataset: Dataset, days: DayRange
+) -> tuple[Computed, list[PublishedDay]]:
+    """Compute a rollup from the published days of a range, and buyers from the ledger.
+
+    Returns:
+        The rows, and the days they are the sum of.
+    """
+    with lake.session() as connection:
+        connection.execute(f"ATTACH '{warehouse_url}' AS warehouse (TYPE postgres, READ_ONLY)")
+        connection.execute("BEGIN")
+        published = [
+            PublishedDay(date.fromisoformat(key), *state)
+            for key, *state in connection.execute(
+                _from_warehouse(
+                    "SELECT partition_key, publication_id, source_watermark, is_complete"
+                    " FROM ops.partitions WHERE dataset = 'daily_metrics'"
+                    f" AND partition_key BETWEEN '{days.first}' AND '{days.last}'"
+                    " ORDER BY partition_key"
+                )
+            ).fetchall()
+        ]
+        connection.execute(
+            "CREATE TEMP TABLE daily_metrics AS "
+            + _from_warehouse(
+                "SELECT * FROM reporting.daily_metrics"
+                f" WHERE business_date BETWEEN DATE '{days.first}' AND DATE '{days.last}'"
+            )
+        )
+        return _compute(connection, dataset, days), published
+
+
+def _compute(connection: duckdb.DuckDBPyConnection, dataset: Dataset, days: DayRange) -> Computed:
+    snapshot = current_snapshot(connection)
+    statement = dataset_sql(dataset)
+    parameters = {"first": days.first, "last": days.last}
+    used = {name: value for name, value in parameters.items() if f"${name}" in statement}
+    return Computed(connection.execute(statement, used).pl(), snapshot)
+
+
+def _create_days(connection: duckdb.DuckDBPyConnection, days: DayRange) -> None:
+    connection.execute(
+        "CREATE TEMP TABLE days (business_date DATE, starts_at TIMESTAMPTZ, ends_at TIMESTAMPTZ)"
+    )
+    connection.executemany(
+        "INSERT INTO days VALUES (?, ?, ?)",
+        [(day, *day_bounds(days.time_zone, day)) for day in days.days],
+    )
+
+
+def _from_warehouse(statement: str) -> str:
+    escaped = statement.replace("'", "''")
+    return f"FROM postgres_query('warehouse', '{escaped}')"

@@ -1,0 +1,55 @@
+"""The assets' statements: files of ``assets/sql`` with the metric registry filled in.
+
+Belongs here: rendering a statement and its code version. Does not belong here: running it
+(``assets.compute``), or SQL text other than what the registry writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+
+from metrics.datasets import Dataset
+from metrics.registry import BASE_MEASURES, Distinct
+
+MOVEMENTS = "movements"
+_ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - SQL
+_SEPARATOR = ",\n       "
+
+
+@cache
+def _template(name: str) -> str:
+    return (files("assets") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def movements_view() -> str:
+    """The statement of the ledger, a view of the lake."""
+    return _ENVIRONMENT.from_string(_template(MOVEMENTS)).render(measures=BASE_MEASURES)
+
+
+def controls_sql() -> str:
+    """Row counts per kind and sums per currency of the ledger, day by day."""
+    return _ENVIRONMENT.from_string(_template("movement_controls")).render(measures=BASE_MEASURES)
+
+
+def dataset_sql(dataset: Dataset) -> str:
+    """The statement that computes a finished dataset."""
+    distinct = [m for m in dataset.metrics if isinstance(m, Distinct)]
+    rolled_up = [
+        f"coalesce(b.{m.name}, 0) AS {m.name}" if m in distinct else f"{m.sql} AS {m.name}"
+        for m in dataset.metrics
+    ]
+    return _ENVIRONMENT.from_string(_template(dataset.name)).render(
+        metrics=_SEPARATOR.join(f"{m.sql} AS {m.name}" for m in dataset.metrics),
+        distinct_metrics=_SEPARATOR.join(f"{m.sql} AS {m.name}" for m in distinct),
+        rolled_up_metrics=_SEPARATOR.join(rolled_up),
+        grain=", ".join(column.name for column in dataset.grain),
+    )
+
+
+def code_version(*statements: str) -> str:
+    """Hash of statements: changes exactly when what is computed may change."""
+    return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:12]

@@ -1,0 +1,261 @@
+"""The lake: DuckLake tables in object storage, with DuckDB as the engine.
+
+Belongs here: DuckDB sessions with the lake attached, the lake's tables, and the one way partitions
+are replaced. Does not belong here: what the rows are (``resources.source_contract``) or the
+statements over them (``assets/sql``).
+
+Files are written first, without a lock; the commit that swaps a partition's files is short and
+serialized by an advisory lock in the catalog, because DuckLake refuses concurrent commits to one
+table. A file counts only from that commit on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import duckdb
+import psycopg
+
+from metrics.calendar import DayRange
+from resources.source_contract import BUYER_IDENTITY, BUYER_KEY, FACTS, Fact
+
+_COMMIT_LOCK = "boxoffice lake commit"
+_EXTENSIONS = ("httpfs", "postgres_scanner", "ducklake")
+_DUCKDB_TYPES = {
+    "bigint": "BIGINT",
+    "text": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "timestamptz": "TIMESTAMPTZ",
+    "date": "DATE",
+}
+BUSINESS_DATE = "business_date"
+
+
+def flag(day_column: str) -> str:
+    """Column that says whether an instant falls on the row's own business date."""
+    return f"is_{day_column.removesuffix('_at')}_day"
+
+
+def sale_date_source(fact: Fact) -> str | None:
+    """The column whose reporting day is the sale's own day, kept as ``sale_date``."""
+    names = {column.name for column in fact.columns}
+    if "sold_at" in names:
+        return "sold_at"
+    return "issued_at" if fact.name == "tickets" else None
+
+
+def table_columns(fact: Fact) -> dict[str, str]:
+    """Columns of a fact's lake table with their DuckDB types, in order.
+
+    A buyer's identity is stored only as ``buyer_key``. A daily fact begins with its business date;
+    one with several days ends with a flag for each.
+    """
+    columns: dict[str, str] = {} if fact.is_catalogue else {BUSINESS_DATE: "DATE"}
+    for column in fact.columns:
+        if column.name == BUYER_IDENTITY:
+            columns[BUYER_KEY] = "UUID"
+        else:
+            columns[column.name] = _DUCKDB_TYPES[column.type]
+    if sale_date_source(fact):
+        columns["sale_date"] = "DATE"
+    if len(fact.days) > 1:
+        columns.update({flag(day): "BOOLEAN" for day in fact.days})
+    return columns
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Where the lake is and how to reach it.
+
+    Attributes:
+        catalog_url: ``postgresql://`` URL of the catalog database.
+        bucket: bucket of the Parquet files.
+        endpoint_url: S3 endpoint; None for AWS itself.
+        access_key_id: None for the AWS default chain.
+        memory_limit: DuckDB's, per session.
+        threads: DuckDB's, per session.
+    """
+
+    catalog_url: str = field(repr=False)
+    bucket: str
+    region: str
+    endpoint_url: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    memory_limit: str = "512MB"
+    threads: int = 2
+
+    @property
+    def data_path(self) -> str:
+        """Prefix of every file of the lake."""
+        return f"s3://{self.bucket}/lake/"
+
+    @contextmanager
+    def session(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """An in-memory DuckDB with the lake attached as ``lake`` and spilling to a temporary folder."""
+        with (
+            tempfile.TemporaryDirectory(prefix="boxoffice-") as spill,
+            duckdb.connect(
+                config={
+                    "autoinstall_known_extensions": "false",
+                    "autoload_known_extensions": "false",
+                    "memory_limit": self.memory_limit,
+                    "threads": str(self.threads),
+                    "temp_directory": spill,
+                    "preserve_insertion_order": "false",
+                }
+            ) as connection,
+        ):
+            for name in _EXTENSIONS:
+                connection.execute(f"LOAD '{_extension_path(name)}'")
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(self._s3_secret())
+            connection.execute(
+                f"ATTACH {_quote(f'ducklake:postgres:{self.catalog_url}')} AS lake"
+                f" (DATA_PATH {_quote(self.data_path)})"
+            )
+            yield connection
+
+    def _s3_secret(self) -> str:
+        options = [f"REGION {_quote(self.region)}"]
+        if self.access_key_id is None:
+            options.append("PROVIDER credential_chain")
+        else:
+            options += [
+                f"KEY_ID {_quote(self.access_key_id)}",
+                f"SECRET {_quote(self.secret_access_key or '')}",
+            ]
+        if self.endpoint_url is not None:
+            url = urlsplit(self.endpoint_url)
+            options += [
+                f"ENDPOINT {_quote(url.netloc)}",
+                "URL_STYLE 'path'",
+                f"USE_SSL {str(url.scheme == 'https').lower()}",
+            ]
+        return f"CREATE SECRET s3 (TYPE s3, {', '.join(options)})"
+
+    def create_tables(self, views: Mapping[str, str]) -> None:
+        """Create what is missing of the lake's tables, and its views anew.
+
+        Args:
+            views: statement by name, for example the ledger ``movements``.
+        """
+        with self.session() as connection, self.commit_lock():
+            connection.execute("BEGIN")
+            existing = {
+                row[0]
+                for row in connection.execute(
+                    "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
+                ).fetchall()
+            }
+            for fact in FACTS.values():
+                if fact.table in existing:
+                    continue
+                columns = ", ".join(f"{n} {t}" for n, t in table_columns(fact).items())
+                connection.execute(f"CREATE TABLE lake.{fact.table} ({columns})")
+                if not fact.is_catalogue:
+                    connection.execute(
+                        f"ALTER TABLE lake.{fact.table} SET PARTITIONED BY ({BUSINESS_DATE})"
+                    )
+            connection.execute("USE lake")
+            for name, statement in views.items():
+                connection.execute(f"CREATE OR REPLACE VIEW lake.{name} AS {statement}")
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def commit_lock(self) -> Iterator[None]:
+        """Hold the lock that serializes commits to the lake; released if the process dies."""
+        with psycopg.connect(self.catalog_url, autocommit=True) as connection:
+            connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (_COMMIT_LOCK,))
+            yield
+
+    def stage(
+        self, connection: duckdb.DuckDBPyConnection, fact: Fact, select: str, token: str
+    ) -> str | None:
+        """Write a statement's rows as Parquet files, one or more for each business date.
+
+        Args:
+            select: statement that returns ``table_columns(fact)``.
+            token: unique to the attempt; names its folder.
+
+        Returns:
+            Pattern of the files for ``replace_days``; None where there are no rows.
+        """
+        folder = f"{self.data_path}{fact.table}/{token}"
+        rows = connection.execute(
+            f"COPY ({select}) TO '{folder}' (FORMAT parquet, COMPRESSION zstd,"
+            f" PARTITION_BY ({BUSINESS_DATE}), WRITE_PARTITION_COLUMNS, RETURN_FILES)"
+        ).fetchone()
+        if rows is None or not rows[1]:
+            return None
+        return f"{folder}/*/*.parquet"
+
+    def replace_days(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        days: DayRange,
+        staged: Mapping[str, str | None],
+        catalogue: Mapping[str, str],
+    ) -> int:
+        """Swap in staged files for all days of the range, and changed catalogues, in one commit.
+
+        Args:
+            days: every row of these business dates is replaced.
+            staged: pattern of files by table, from ``stage``.
+            catalogue: name of the relation with the new rows, by table.
+
+        Returns:
+            The lake snapshot that the commit made.
+        """
+        with self.commit_lock():
+            connection.execute("BEGIN")
+            for table, pattern in staged.items():
+                connection.execute(
+                    f"DELETE FROM lake.{table} WHERE {BUSINESS_DATE}"
+                    f" BETWEEN DATE '{days.first}' AND DATE '{days.last}'"
+                )
+                if pattern is not None:
+                    connection.execute(
+                        f"CALL ducklake_add_data_files('lake', '{table}', {_quote(pattern)},"
+                        " hive_partitioning => true)"
+                    )
+            for table, relation in catalogue.items():
+                if _differs(connection, f"lake.{table}", relation):
+                    connection.execute(f"DELETE FROM lake.{table}")
+                    connection.execute(f"INSERT INTO lake.{table} BY NAME FROM {relation}")
+            connection.execute("COMMIT")
+            return current_snapshot(connection)
+
+
+def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
+    """Number of the lake snapshot that the session sees."""
+    row = connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()
+    if row is None:
+        raise RuntimeError("the lake has no snapshot; run `boxoffice migrate`")
+    return int(row[0])
+
+
+def _differs(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> bool:
+    columns = ", ".join(row[0] for row in connection.execute(f"DESCRIBE {new}").fetchall())
+    row = connection.execute(
+        f"SELECT EXISTS (SELECT {columns} FROM {old} EXCEPT ALL SELECT {columns} FROM {new})"
+        f" OR EXISTS (SELECT {columns} FROM {new} EXCEPT ALL SELECT {columns} FROM {old})"
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _extension_path(name: str) -> Path:
+    spec = find_spec(f"duckdb_extension_{name}")
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"the package duckdb-extension-{name} is not installed")
+    return next(Path(spec.origin).parent.rglob(f"{name}.duckdb_extension"))

@@ -1,0 +1,291 @@
+"""Publication: how rows become visible to readers.
+
+Belongs here: the one transaction that replaces a partition of a finished table, its version, its
+fence, and what readers may know about it. Does not belong here: how the rows are computed
+(``assets``) or the tables (``warehouse.tables``).
+
+Dagster runs a step at least once, and a killed worker's step can live on. So the truth about what is
+published lives here: a publication with an older input, or by an older attempt, changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from metrics.datasets import Dataset
+
+_NULL = r"\N"
+
+
+class Outcome(StrEnum):
+    """What a publication did."""
+
+    PUBLISHED = "published"
+    """The rows are new to readers."""
+    UNCHANGED = "unchanged"
+    """The content is what readers already see; only the watermark moved."""
+    SUPERSEDED = "superseded"
+    """A newer input, or a newer attempt, was already published; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the rows of a partition come from.
+
+    Attributes:
+        run_id: Dagster run.
+        attempt: from ``next_attempt``, drawn before the input is read.
+        input_version: order of the input; a lower one never replaces a higher one.
+        lake_snapshot: DuckLake snapshot that was read.
+        code_version: hash of the statements.
+        source_watermark: every source commit before it is included; None where it is unknown.
+        is_complete: whether the watermark has passed the end of the partition.
+    """
+
+    run_id: str
+    attempt: int
+    input_version: int
+    lake_snapshot: int
+    code_version: str
+    source_watermark: datetime | None
+    is_complete: bool
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The version of a partition that readers see after ``publish``.
+
+    Attributes:
+        control_sums: per currency, the sum of every metric; money in minor units.
+    """
+
+    outcome: Outcome
+    publication_id: int
+    data_version: str
+    row_count: int
+    control_sums: dict[str, dict[str, int]]
+
+
+def next_attempt(connection: psycopg.Connection[Any]) -> int:
+    """Draw the number that orders this attempt among all others."""
+    return _one(connection.execute("SELECT nextval('ops.attempts') AS attempt"))["attempt"]
+
+
+def publish(
+    connection: psycopg.Connection[Any],
+    dataset: Dataset,
+    partition_key: str,
+    rows: pl.DataFrame,
+    provenance: Provenance,
+) -> Publication:
+    """Replace one partition of a finished table, in one transaction.
+
+    Args:
+        connection: as the publisher role, with ``row_factory=dict_row``.
+        partition_key: first day of the partition, or ``all``.
+        rows: every row of the partition, with the dataset's columns, sorted by its grain.
+    """
+    content = rows.select(dataset.column_names).write_csv(
+        include_header=False, null_value=_NULL, quote_style="non_numeric"
+    )
+    header = ",".join(dataset.column_names)
+    data_version = hashlib.sha256(f"{header}\n{content}".encode()).hexdigest()[:16]
+    with connection.transaction():
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            (f"publish {dataset.name} {partition_key}",),
+        )
+        current = _current(connection, dataset.name, partition_key)
+        if current is not None:
+            newest = (current["input_version"], current["attempt"])
+            if newest > (provenance.input_version, provenance.attempt):
+                return _publication(Outcome.SUPERSEDED, current)
+            if (current["data_version"], current["is_complete"]) == (
+                data_version,
+                provenance.is_complete,
+            ):
+                _point_to(connection, dataset, partition_key, current, provenance)
+                return _publication(Outcome.UNCHANGED, current)
+        if current is None or current["data_version"] != data_version:
+            _replace_rows(connection, dataset, partition_key, content)
+        new = _one(
+            connection.execute(
+                """INSERT INTO ops.publications (
+                    dataset, partition_key, data_version, input_version, attempt, lake_snapshot,
+                    source_watermark, is_complete, run_id, code_version, row_count, control_sums)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                RETURNING publication_id, data_version, row_count, control_sums""",
+                (
+                    dataset.name,
+                    partition_key,
+                    data_version,
+                    provenance.input_version,
+                    provenance.attempt,
+                    provenance.lake_snapshot,
+                    provenance.source_watermark,
+                    provenance.is_complete,
+                    provenance.run_id,
+                    provenance.code_version,
+                    rows.height,
+                    Jsonb(_control_sums(connection, dataset, partition_key)),
+                ),
+            )
+        )
+        _point_to(connection, dataset, partition_key, new, provenance)
+        return _publication(Outcome.PUBLISHED, new)
+
+
+def _current(
+    connection: psycopg.Connection[Any], dataset: str, partition_key: str
+) -> dict[str, Any] | None:
+    row: dict[str, Any] | None = connection.execute(
+        """SELECT n.publication_id, n.data_version, n.input_version, n.attempt, n.is_complete,
+                  p.row_count, p.control_sums
+        FROM ops.partitions AS n JOIN ops.publications AS p USING (publication_id)
+        WHERE n.dataset = %s AND n.partition_key = %s""",
+        (dataset, partition_key),
+    ).fetchone()
+    return row
+
+
+def _point_to(
+    connection: psycopg.Connection[Any],
+    dataset: Dataset,
+    partition_key: str,
+    publication: Mapping[str, Any],
+    provenance: Provenance,
+) -> None:
+    connection.execute(
+        """INSERT INTO ops.partitions (
+            dataset, partition_key, publication_id, data_version, input_version, attempt,
+            lake_snapshot, source_watermark, is_complete, run_id, code_version)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (dataset, partition_key) DO UPDATE SET
+            publication_id = excluded.publication_id, data_version = excluded.data_version,
+            input_version = excluded.input_version, attempt = excluded.attempt,
+            lake_snapshot = excluded.lake_snapshot, source_watermark = excluded.source_watermark,
+            is_complete = excluded.is_complete, run_id = excluded.run_id,
+            code_version = excluded.code_version, checked_at = clock_timestamp()""",
+        (
+            dataset.name,
+            partition_key,
+            publication["publication_id"],
+            publication["data_version"],
+            provenance.input_version,
+            provenance.attempt,
+            provenance.lake_snapshot,
+            provenance.source_watermark,
+            provenance.is_complete,
+            provenance.run_id,
+            provenance.code_version,
+        ),
+    )
+
+
+def _replace_rows(
+    connection: psycopg.Connection[Any], dataset: Dataset, partition_key: str, content: str
+) -> None:
+    table = sql.Identifier("reporting", dataset.name)
+    connection.execute(
+        sql.SQL("DELETE FROM {} WHERE {}").format(table, _where(dataset, partition_key))
+    )
+    columns = sql.SQL(", ").join(map(sql.Identifier, dataset.column_names))
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL {})").format(
+        table, columns, sql.Literal(_NULL)
+    )
+    with connection.cursor() as cursor, cursor.copy(copy) as writer:
+        stream = io.StringIO(content)
+        while chunk := stream.read(1 << 20):
+            writer.write(chunk)
+
+
+def _where(dataset: Dataset, partition_key: str) -> sql.Composable:
+    if dataset.period == "all":
+        return sql.SQL("true")
+    return sql.SQL("{} = {}").format(
+        sql.Identifier(dataset.grain[0].name), sql.Literal(date.fromisoformat(partition_key))
+    )
+
+
+def _control_sums(
+    connection: psycopg.Connection[Any], dataset: Dataset, partition_key: str
+) -> dict[str, dict[str, int]]:
+    sums = sql.SQL(", ").join(
+        sql.SQL("sum({0})::bigint AS {0}").format(sql.Identifier(name))
+        for name in dataset.metric_names
+    )
+    rows = connection.execute(
+        sql.SQL("SELECT currency, {} FROM {} WHERE {} GROUP BY currency ORDER BY currency").format(
+            sums, sql.Identifier("reporting", dataset.name), _where(dataset, partition_key)
+        )
+    )
+    return {row.pop("currency"): row for row in rows.fetchall()}
+
+
+def _publication(outcome: Outcome, row: Mapping[str, Any]) -> Publication:
+    return Publication(
+        outcome, row["publication_id"], row["data_version"], row["row_count"], row["control_sums"]
+    )
+
+
+def _one(cursor: psycopg.Cursor[Any]) -> dict[str, Any]:
+    row: dict[str, Any] | None = cursor.fetchone()
+    if row is None:
+        raise RuntimeError("the warehouse returned no row where one was due")
+    return row
+
+
+def extraction_watermarks(
+    connection: psycopg.Connection[Any], facts: Sequence[str], first: date, last: date
+) -> dict[date, datetime]:
+    """For each day that every one of the facts was extracted for, the oldest source snapshot."""
+    rows = connection.execute(
+        """SELECT business_date, min(source_snapshot_at) AS watermark
+        FROM ops.extractions
+        WHERE fact = ANY(%s) AND business_date BETWEEN %s AND %s
+        GROUP BY business_date HAVING count(*) = cardinality(%s::text[])""",
+        (list(facts), first, last, list(facts)),
+    ).fetchall()
+    return {row["business_date"]: row["watermark"] for row in rows}
+
+
+def record_extraction(
+    connection: psycopg.Connection[Any],
+    rows: Sequence[tuple[str, date, datetime, int, int, str]],
+) -> None:
+    """Note how far days of facts were read; an older lake snapshot never replaces a newer one.
+
+    Args:
+        rows: fact, business date, source snapshot, lake snapshot, row count, Dagster run.
+    """
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(
+            """INSERT INTO ops.extractions AS e (
+                fact, business_date, source_snapshot_at, lake_snapshot, row_count, run_id)
+            VALUES (%s, %s, %s, %s, %s, %s)
+            ON CONFLICT (fact, business_date) DO UPDATE SET
+                source_snapshot_at = excluded.source_snapshot_at,
+                lake_snapshot = excluded.lake_snapshot,
+                row_count = excluded.row_count, run_id = excluded.run_id
+            WHERE excluded.lake_snapshot > e.lake_snapshot""",
+            rows,
+        )
+
+
+def connect(publisher_url: str) -> psycopg.Connection[dict[str, Any]]:
+    """A connection for publishing, with rows as dictionaries."""
+    return psycopg.Connection[dict[str, Any]].connect(
+        publisher_url, autocommit=True, row_factory=dict_row
+    )
