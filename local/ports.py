@@ -33,8 +33,8 @@ def holder(port: int) -> str:
     except psutil.AccessDenied:
         return "a process the system does not name"
     for connection in connections:
-        listens = connection.status == psutil.CONN_LISTEN and connection.laddr
-        if listens and connection.laddr.port == port:
+        listens = connection.status == psutil.CONN_LISTEN
+        if listens and getattr(connection.laddr, "port", None) == port:
             if connection.pid is None:
                 break
             try:

@@ -11,13 +11,15 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOG_ROTATION_BYTES = 20 * 1024 * 1024
 
 
@@ -29,6 +31,7 @@ class ProcessRecord:
     pid: int
     created: float
     stop_signal: int
+    signal_all: bool = False
 
     @classmethod
     def read(cls, path: Path) -> ProcessRecord | None:
@@ -89,6 +92,7 @@ class ManagedProcess:
         root: State directory.
         stop_signal: What asks this program to end in order.
         grace_seconds: How long it may take before it is killed.
+        signal_all: Send the signal to the processes it started as well.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class ManagedProcess:
         *,
         stop_signal: signal.Signals = signal.SIGTERM,
         grace_seconds: float = 15.0,
+        signal_all: bool = False,
     ) -> None:
         """Start nothing yet."""
         self.name = name
@@ -105,6 +110,7 @@ class ManagedProcess:
         self.record_file = root / "pids" / f"{name}.json"
         self._stop_signal = stop_signal
         self._grace_seconds = grace_seconds
+        self._signal_all = signal_all
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -140,7 +146,7 @@ class ManagedProcess:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         if self.log_file.exists() and self.log_file.stat().st_size > _LOG_ROTATION_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        with self.log_file.open("ab") as log:
+        with self.log_file.open("ab") as log, _deferred_stop_signals():
             self._popen = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
@@ -153,9 +159,14 @@ class ManagedProcess:
                 group=user,
                 extra_groups=[] if user is not None else None,
             )
-        pid = self._popen.pid
-        created = psutil.Process(pid).create_time()
-        ProcessRecord(self.name, pid, created, int(self._stop_signal)).write(self.record_file)
+            pid = self._popen.pid
+            ProcessRecord(
+                self.name,
+                pid,
+                psutil.Process(pid).create_time(),
+                int(self._stop_signal),
+                self._signal_all,
+            ).write(self.record_file)
 
     def stop(self) -> None:
         """Ask it to end, kill it and whatever it started after the grace period; idempotent."""
@@ -169,6 +180,25 @@ class ManagedProcess:
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines of the log."""
         return tail(self.log_file, lines)
+
+
+@contextlib.contextmanager
+def _deferred_stop_signals() -> Iterator[None]:
+    """Deliver stop signals after the block, so that none falls between a start and its record."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    previous = [signal.getsignal(number) for number in STOP_SIGNALS]
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in zip(STOP_SIGNALS, previous, strict=True):
+            signal.signal(number, handler)
+        for first in arrived[:1]:
+            os.kill(os.getpid(), first)
 
 
 def tail(path: Path, lines: int) -> str:
@@ -189,42 +219,45 @@ def stop_recorded(record: ProcessRecord, grace_seconds: float = 15.0) -> bool:
     Raises:
         RuntimeError: Something survived SIGKILL.
     """
-    members = record.members()
+    members = set(record.members())
     if not members:
         return False
     leader = record.process()
     if leader is not None:
-        _signal([leader], record.stop_signal)
-        psutil.wait_procs([leader], timeout=grace_seconds)
-    members = _living({*members, *record.members()})
+        _signal(members if record.signal_all else {leader}, record.stop_signal)
+        _wait({leader}, grace_seconds)
+    members |= set(record.members())
     _signal(members, signal.SIGTERM)
-    psutil.wait_procs(members, timeout=3.0 if leader is not None else grace_seconds)
-    members = _living({*members, *record.members()})
+    _wait(members, 3.0 if leader is not None else grace_seconds)
+    members |= set(record.members())
     _signal(members, signal.SIGKILL)
-    psutil.wait_procs(members, timeout=5.0)
+    _wait(members, 5.0)
     if survivors := _living(members):
         pids = ", ".join(str(process.pid) for process in survivors)
         raise RuntimeError(f"{record.name}: processes {pids} survived SIGKILL; stop them by hand")
     return True
 
 
-def _living(processes: set[psutil.Process] | list[psutil.Process]) -> list[psutil.Process]:
-    living = []
+def _living(processes: set[psutil.Process]) -> set[psutil.Process]:
+    living = set()
     for process in processes:
-        try:
+        # Orphans stay zombies where process 1 does not reap them, as in many containers.
+        with contextlib.suppress(psutil.NoSuchProcess):
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                living.append(process)
-        except psutil.NoSuchProcess:
-            continue
+                living.add(process)
     return living
 
 
-def _signal(processes: list[psutil.Process], number: int) -> None:
-    for process in processes:
-        try:
+def _wait(processes: set[psutil.Process], timeout_seconds: float) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while _living(processes) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _signal(processes: set[psutil.Process], number: int) -> None:
+    for process in _living(processes):
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
 
 
 def stop_leftovers(root: Path) -> list[str]:
@@ -244,7 +277,7 @@ def stop_leftovers(root: Path) -> list[str]:
 
 
 def wait_until_ended(record: ProcessRecord, timeout_seconds: float) -> bool:
-    """Wait for a process that is not our child; returns whether it ended in time."""
+    """Wait for a process that need not be a child; returns whether it ended in time."""
     deadline = time.monotonic() + timeout_seconds
     while record.process() is not None:
         if time.monotonic() > deadline:

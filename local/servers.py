@@ -22,7 +22,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
 import boto3
@@ -49,6 +49,10 @@ _POSTGRES_BINARIES = POSTGRES_VERSIONS[18]
 _POSTGRES_SYSTEM_USER = "pgserver"
 _EXECUTABLES = Path(sys.executable).parent
 _MIB = 1024 * 1024
+
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 class ServerError(RuntimeError):
@@ -335,9 +339,12 @@ class EmbeddedS3(EmbeddedServer):
         return f"http://{HOST}:{self.port}"
 
     def create_buckets(self, *names: str) -> None:
-        """Create the buckets that do not exist yet; call it before :meth:`start`."""
+        """Create the buckets that do not exist yet."""
+        client = self._client()
+        existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
         for name in names:
-            (self.data_directory / name).mkdir(parents=True, exist_ok=True)
+            if name not in existing:
+                client.create_bucket(Bucket=name)
 
     def prepare(self) -> None:
         """Create the data directory."""
@@ -362,7 +369,14 @@ class EmbeddedS3(EmbeddedServer):
         return own
 
     def _answers(self) -> bool:
-        client = boto3.client(
+        try:
+            self._client().list_buckets()
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+            return False
+        return True
+
+    def _client(self) -> S3Client:
+        return boto3.client(
             "s3",
             endpoint_url=self.endpoint_url,
             region_name="us-east-1",
@@ -372,11 +386,6 @@ class EmbeddedS3(EmbeddedServer):
                 connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 1}
             ),
         )
-        try:
-            client.list_buckets()
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
-            return False
-        return True
 
 
 class EmbeddedRedis(EmbeddedServer):

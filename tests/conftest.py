@@ -52,12 +52,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     postgres = EmbeddedPostgres(root, ports.choose(25432), durable=False)
     s3 = EmbeddedS3(root, ports.choose(29000))
     redis = EmbeddedRedis(root, ports.choose(26379))
-    s3.create_buckets(*BUCKETS)
     started = []
     try:
         for server in (postgres, s3, redis):
             server.start()
             started.append(server)
+        s3.create_buckets(*BUCKETS)
         variables = provision(postgres) | {
             "BOXOFFICE_REDIS_URL": redis.url,
             "BOXOFFICE_S3_ENDPOINT_URL": s3.endpoint_url,

@@ -1,0 +1,205 @@
+"""``boxoffice up`` in a checkout of its own: nothing is left running, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from dotenv import dotenv_values
+
+from pipelines.settings import PROJECT_ROOT
+
+# A code location whose run lasts until it is stopped.
+DEFINITIONS = """
+import time
+import dagster as dg
+
+@dg.asset(pool="source")
+def endless() -> None:
+    while True:
+        time.sleep(0.1)
+
+defs = dg.Definitions(assets=[endless])
+"""
+LAUNCH = """mutation { launchRun(executionParams: {
+  selector: {repositoryLocationName: "pipelines", repositoryName: "__repository__",
+             pipelineName: "__ASSET_JOB", assetSelection: [{path: ["endless"]}]},
+  runConfigData: {}}) { __typename ... on LaunchRunSuccess { run { runId } } } }"""
+STATUS = """query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"""
+
+
+class Checkout:
+    """A second checkout of the project and the ``boxoffice`` commands run in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.output = root / "output"
+        kept = [name for name in os.environ if not name.startswith(("BOXOFFICE_", "DAGSTER_"))]
+        self.environment = {name: os.environ[name] for name in kept}
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with self.output.open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pipelines.cli", *arguments],
+                cwd=self.root,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", *arguments],
+            cwd=self.root,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+    def up(self) -> subprocess.Popen[bytes]:
+        process = self.start("up", "--no-history", "--orders", "1000")
+
+        def is_up() -> bool:
+            assert process.poll() is None, self.output.read_text()
+            return "Box Office is up" in self.output.read_text()
+
+        wait_until(is_up, self.output)
+        return process
+
+    def variable(self, name: str) -> str:
+        value = dotenv_values(self.root / ".boxoffice" / "env")[name]
+        assert value
+        return value
+
+    def graphql(self, query: str, **variables: str) -> dict[str, dict[str, object]]:
+        port = json.loads((self.root / ".boxoffice" / "ports.json").read_text())["webserver"]
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/graphql",
+            data=json.dumps({"query": query, "variables": variables}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310
+            answer = json.load(response)
+        assert "errors" not in answer, answer
+        data: dict[str, dict[str, object]] = answer["data"]
+        return data
+
+    def processes(self) -> list[psutil.Process]:
+        """Whatever works inside this checkout: everything boxoffice starts does."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if Path(process.cwd()).is_relative_to(self.root):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    root = tmp_path_factory.mktemp("checkout") / "box office"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "bench", "docs", "tests", "*.egg-info")
+    shutil.copytree(PROJECT_ROOT, root, ignore=ignored)
+    (root / "pipelines" / "definitions.py").write_text(DEFINITIONS)
+    checkout = Checkout(root)
+    yield checkout
+    result = checkout.run("clean", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert not (root / ".boxoffice").exists()
+    assert checkout.processes() == []
+
+
+def test_ctrl_c_stops_every_process_and_the_run_that_was_going_on_is_closed_next_time(
+    checkout: Checkout,
+) -> None:
+    up = checkout.up()
+    refused = checkout.run("up")
+    assert refused.returncode == 1
+    assert f"already up in {checkout.root} (pid {up.pid})" in refused.stderr
+
+    launched = checkout.graphql(LAUNCH)["launchRun"]["run"]
+    assert isinstance(launched, dict)
+    run_id = str(launched["runId"])
+
+    def status() -> object:
+        return checkout.graphql(STATUS, id=run_id)["runOrError"]["status"]
+
+    wait_until(lambda: status() == "STARTED", checkout.root / ".boxoffice/logs/code-server.log")
+    marker(checkout, "CREATE TABLE kept AS SELECT 42 AS answer")
+    os.killpg(up.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(up.pid, signal.SIGINT)  # and once more, impatiently
+    assert up.wait(30) == 0, checkout.output.read_text()
+    assert checkout.processes() == []
+
+    # Started again and killed outright: nobody is there to stop the children.
+    up = checkout.up()
+    assert marker(checkout, "SELECT answer FROM kept") == [(42,)]
+    assert status() in {"FAILURE", "CANCELED"}
+    daemon = named(checkout, "dagster._daemon")
+    daemon.kill()
+    wait_until(
+        lambda: "Dagster daemon was started again" in checkout.output.read_text(), checkout.output
+    )
+    assert "Dagster daemon ended unexpectedly" in checkout.output.read_text()
+    up.kill()
+    up.wait()
+    assert len(checkout.processes()) >= 6
+    result = checkout.run("down")
+    assert result.returncode == 0, result.stderr
+    for name in ("postgres", "redis", "s3", "code-server", "webserver", "daemon"):
+        assert name in result.stdout
+    assert checkout.processes() == []
+
+
+def test_down_stops_a_running_up_and_says_when_there_is_none(checkout: Checkout) -> None:
+    up = checkout.start("up", "--no-history", "--orders", "1000")
+    env_file = checkout.root / ".boxoffice" / "supervisor.json"
+    wait_until(env_file.exists, checkout.output)
+    stopped = checkout.run("down")
+    assert stopped.returncode == 0, stopped.stderr
+    assert up.wait(10) == 0, checkout.output.read_text()
+    assert checkout.processes() == []
+    assert "Nothing was running" in checkout.run("down").stdout
+
+
+def test_production_without_urls_is_refused_by_name(checkout: Checkout) -> None:
+    checkout.environment["BOXOFFICE_ENVIRONMENT"] = "production"
+    try:
+        result = checkout.run("up", "--once")
+    finally:
+        del checkout.environment["BOXOFFICE_ENVIRONMENT"]
+    assert result.returncode == 1
+    assert "BOXOFFICE_WAREHOUSE_URL" in result.stderr
+    assert checkout.processes() == []
+
+
+def marker(checkout: Checkout, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(checkout.variable("BOXOFFICE_WAREHOUSE_OWNER_URL")) as connection:
+        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
+
+
+def named(checkout: Checkout, part: str) -> psutil.Process:
+    (process,) = [each for each in checkout.processes() if part in each.cmdline()]
+    return process
+
+
+def wait_until(condition: Callable[[], bool], log: Path, timeout_seconds: float = 60) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
