@@ -227,8 +227,9 @@ def stop_recorded(record: ProcessRecord, grace_seconds: float = 15.0) -> bool:
         _signal(members if record.signal_all else {leader}, record.stop_signal)
         _wait({leader}, grace_seconds)
     members |= set(record.members())
-    _signal(members, signal.SIGTERM)
-    _wait(members, 3.0 if leader is not None else grace_seconds)
+    if leader is None or not record.signal_all:
+        _signal(members, signal.SIGTERM)
+        _wait(members, 3.0)
     members |= set(record.members())
     _signal(members, signal.SIGKILL)
     _wait(members, 5.0)

@@ -74,7 +74,7 @@ class DagsterProcess:
         """Start nothing yet; ``arguments`` follow the interpreter's ``-m``."""
         self.title = title
         # The run workers of a code server need the signal too, or it waits for them.
-        self._process = ManagedProcess(name, root, signal_all=True)
+        self._process = ManagedProcess(name, root, signal_all=True, grace_seconds=8.0)
         self._command = [sys.executable, "-m", *arguments]
         self._environment = environment
         self._directory = directory
