@@ -6,15 +6,18 @@ partitions. Does not belong here: Dagster, or the statements (``assets/sql``).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import duckdb
 import polars as pl
 
-from assets.statements import dataset_sql
+from assets.statements import MOVEMENTS, controls_sql, dataset_sql, movements_view
 from metrics.calendar import DayRange, day_bounds
 from metrics.datasets import Dataset
+from metrics.registry import BASE_MEASURES
 from resources.lake import Lake, current_snapshot
 
 
@@ -41,10 +44,43 @@ class PublishedDay:
     is_complete: bool
 
 
+@dataclass(frozen=True)
+class MovementControl:
+    """What the ledger holds of one day, kind and currency.
+
+    Attributes:
+        unresolved: movements whose event or ticket type is not in the catalogue.
+        sums: the sum of each base measure; money in minor units.
+    """
+
+    kind: str
+    currency: str | None
+    movements: int
+    unresolved: int
+    sums: dict[str, int]
+
+
+def movement_controls(
+    lake: Lake, days: DayRange
+) -> tuple[dict[date, list[MovementControl]], int]:
+    """Count and sum the ledger by day, kind and currency; also the lake snapshot that was read."""
+    with _ledger(lake) as connection:
+        rows = connection.execute(
+            controls_sql(), {"first": days.first, "last": days.last}
+        ).fetchall()
+        controls: dict[date, list[MovementControl]] = {}
+        for day, kind, currency, count, unresolved, *sums in rows:
+            controls.setdefault(day, []).append(
+                MovementControl(
+                    kind, currency, count, unresolved, dict(zip(BASE_MEASURES, sums, strict=True))
+                )
+            )
+        return controls, current_snapshot(connection)
+
+
 def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> Computed:
     """Compute a dataset of daily grain for a range of days, from the ledger."""
-    with lake.session() as connection:
-        connection.execute("BEGIN")
+    with _ledger(lake) as connection:
         _create_days(connection, days)
         return _compute(connection, dataset, days)
 
@@ -57,9 +93,7 @@ def compute_rollup(
     Returns:
         The rows, and the days they are the sum of.
     """
-    with lake.session() as connection:
-        connection.execute(f"ATTACH '{warehouse_url}' AS warehouse (TYPE postgres, READ_ONLY)")
-        connection.execute("BEGIN")
+    with _ledger(lake, warehouse_url) as connection:
         published = [
             PublishedDay(date.fromisoformat(key), *state)
             for key, *state in connection.execute(
@@ -79,6 +113,21 @@ def compute_rollup(
             )
         )
         return _compute(connection, dataset, days), published
+
+
+@contextmanager
+def _ledger(
+    lake: Lake, warehouse_url: str | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A session in one transaction, with the code's own ledger as ``movements``."""
+    with lake.session() as connection:
+        if warehouse_url is not None:
+            connection.execute(
+                f"ATTACH '{warehouse_url}' AS warehouse (TYPE postgres, READ_ONLY)"
+            )
+        connection.execute("BEGIN")
+        connection.execute(f"CREATE TEMP VIEW {MOVEMENTS} AS {movements_view()}")
+        yield connection
 
 
 def _compute(connection: duckdb.DuckDBPyConnection, dataset: Dataset, days: DayRange) -> Computed:

@@ -64,6 +64,7 @@ class Settings(BaseSettings):
         description="HMAC key of buyer_key. Changing it makes every buyer a new one.", min_length=32
     )
 
+    refresh_cron: str = Field("*/10 * * * *", description="When today is published anew.")
     days_per_run: int = Field(92, ge=1, le=400, description="Days one backfill run may take.")
     duckdb_memory_limit: str = "512MB"
     duckdb_threads: int = Field(2, ge=1)

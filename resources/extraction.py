@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import cast
 
 import duckdb
 
@@ -18,7 +19,10 @@ from metrics.calendar import DayRange
 from resources.lake import (
     BUSINESS_DATE,
     Lake,
+    current_snapshot,
     flag,
+    replace_days,
+    replace_table,
     sale_date_source,
     table_columns,
 )
@@ -50,13 +54,15 @@ class Extraction:
         lake_snapshot: the lake's snapshot that has the rows.
         source_snapshot_at: source transaction time; every commit before it is included.
         days: by fact name and business date; a day without rows is there with zero.
-        catalogue_rows: rows of each catalogue table.
+        catalogue_rows: rows of each catalogue table, by fact name.
+        changed_catalogue: catalogue tables whose content is new.
     """
 
     lake_snapshot: int
     source_snapshot_at: datetime
     days: dict[str, dict[date, FactDay]]
     catalogue_rows: dict[str, int]
+    changed_catalogue: frozenset[str]
 
 
 def extract(
@@ -73,34 +79,75 @@ def extract(
         token: unique to the attempt; names its files.
     """
     with lake.session() as connection:
-        connection.execute(f"ATTACH '{_escape(source.url)}' AS source (TYPE postgres, READ_ONLY)")
-        connection.execute(_hmac_macro(source.buyer_key_secret))
-        connection.execute("BEGIN")
-        source_snapshot_at = connection.execute(
-            "FROM postgres_query('source', 'SELECT now()')"
-        ).fetchall()[0][0]
-        for fact in CATALOGUE:
-            columns = ", ".join(table_columns(fact))
-            connection.execute(
-                f"CREATE TEMP TABLE {fact.table} AS SELECT {columns} FROM {_rows(fact, days)}"
-            )
+        source_snapshot_at = _begin(connection, source)
         staged = {
             fact.table: lake.stage(connection, fact, _select(fact, days), token) for fact in facts
         }
-        connection.execute("COMMIT")
-        connection.execute("DETACH source")
-        snapshot = lake.replace_days(
-            connection, days, staged, {f.table: f"temp.{f.table}" for f in CATALOGUE}
-        )
+        _end(connection)
+        with lake.commit(connection):
+            for table, path in staged.items():
+                replace_days(connection, table, days, path)
+            changed = _replace_catalogue(connection)
         return Extraction(
-            lake_snapshot=snapshot,
+            lake_snapshot=current_snapshot(connection),
             source_snapshot_at=source_snapshot_at,
             days={fact.name: _measure(connection, fact, days) for fact in facts},
-            catalogue_rows={
-                fact.name: _scalar(connection, f"SELECT count(*) FROM temp.{fact.table}")
-                for fact in CATALOGUE
-            },
+            catalogue_rows=_catalogue_rows(connection),
+            changed_catalogue=changed,
         )
+
+
+def extract_catalogue(lake: Lake, source: Source) -> Extraction:
+    """Replace the catalogue in the lake, where it changed."""
+    with lake.session() as connection:
+        source_snapshot_at = _begin(connection, source)
+        _end(connection)
+        with lake.commit(connection):
+            changed = _replace_catalogue(connection)
+        return Extraction(
+            lake_snapshot=current_snapshot(connection),
+            source_snapshot_at=source_snapshot_at,
+            days={},
+            catalogue_rows=_catalogue_rows(connection),
+            changed_catalogue=changed,
+        )
+
+
+def _begin(connection: duckdb.DuckDBPyConnection, source: Source) -> datetime:
+    """Open the one snapshot of the source and read the catalogue in it; its transaction time."""
+    connection.execute(f"ATTACH '{_escape(source.url)}' AS source (TYPE postgres, READ_ONLY)")
+    connection.execute(_hmac_macro(source.buyer_key_secret))
+    connection.execute("BEGIN")
+    row = connection.execute("FROM postgres_query('source', 'SELECT now()')").fetchone()
+    for fact in CATALOGUE:
+        columns = ", ".join(table_columns(fact))
+        connection.execute(
+            f"CREATE TEMP TABLE {fact.table} AS SELECT {columns}"
+            f" FROM {_rows(extraction_sql(fact))}"
+        )
+    if row is None:
+        raise RuntimeError("the source did not tell its time")
+    return cast("datetime", row[0])
+
+
+def _end(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("COMMIT")
+    connection.execute("DETACH source")
+
+
+def _replace_catalogue(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    return frozenset(
+        fact.table
+        for fact in CATALOGUE
+        if replace_table(connection, fact.table, f"temp.{fact.table}")
+    )
+
+
+def _catalogue_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    return {
+        fact.name: _scalar(connection, f"SELECT count(*) FROM temp.{fact.table}")
+        for fact in CATALOGUE
+    }
 
 
 def _select(fact: Fact, days: DayRange) -> str:
@@ -115,7 +162,7 @@ def _select(fact: Fact, days: DayRange) -> str:
         for day in fact.days
     }
     inner = f"SELECT *, {', '.join(f'{sql} AS {_dated(day)}' for day, sql in dated.items())}"
-    inner += f" FROM {_rows(fact, days)}"
+    inner += f" FROM {_rows(extraction_sql(fact, days))}"
     if len(dated) == 1:
         date_sql = _dated(fact.days[0])
         outer = inner
@@ -140,8 +187,8 @@ def _select(fact: Fact, days: DayRange) -> str:
     return f"SELECT {columns} FROM ({outer})"
 
 
-def _rows(fact: Fact, days: DayRange) -> str:
-    return f"postgres_query('source', '{_escape(extraction_sql(fact, days))}')"
+def _rows(statement: str) -> str:
+    return f"postgres_query('source', '{_escape(statement)}')"
 
 
 def _dated(day_column: str) -> str:

@@ -1,10 +1,10 @@
 """The lake: DuckLake tables in object storage, with DuckDB as the engine.
 
-Belongs here: DuckDB sessions with the lake attached, the lake's tables, and the one way partitions
-are replaced. Does not belong here: what the rows are (``resources.source_contract``) or the
+Belongs here: DuckDB sessions with the lake attached, the lake's tables, and the one way days are
+replaced. Does not belong here: what the rows are (``resources.source_contract``) or the
 statements over them (``assets/sql``).
 
-Files are written first, without a lock; the commit that swaps a partition's files is short and
+Files are written first, without a lock; the commit that swaps days is short and
 serialized by an advisory lock in the catalog, because DuckLake refuses concurrent commits to one
 table. A file counts only from that commit on.
 """
@@ -146,8 +146,7 @@ class Lake:
         Args:
             views: statement by name, for example the ledger ``movements``.
         """
-        with self.session() as connection, self.commit_lock():
-            connection.execute("BEGIN")
+        with self.session() as connection, self.commit(connection):
             existing = {
                 row[0]
                 for row in connection.execute(
@@ -159,78 +158,68 @@ class Lake:
                     continue
                 columns = ", ".join(f"{n} {t}" for n, t in table_columns(fact).items())
                 connection.execute(f"CREATE TABLE lake.{fact.table} ({columns})")
-                if not fact.is_catalogue:
-                    connection.execute(
-                        f"ALTER TABLE lake.{fact.table} SET PARTITIONED BY ({BUSINESS_DATE})"
-                    )
             connection.execute("USE lake")
             for name, statement in views.items():
                 connection.execute(f"CREATE OR REPLACE VIEW lake.{name} AS {statement}")
-            connection.execute("COMMIT")
 
     @contextmanager
-    def commit_lock(self) -> Iterator[None]:
-        """Hold the lock that serializes commits to the lake; released if the process dies."""
-        with psycopg.connect(self.catalog_url, autocommit=True) as connection:
-            connection.execute("SELECT pg_advisory_lock(hashtext(%s))", (_COMMIT_LOCK,))
-            yield
+    def commit(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """One commit to the lake, alone: the lock is released even if the process dies."""
+        with psycopg.connect(self.catalog_url, autocommit=True) as catalog:
+            catalog.execute("SELECT pg_advisory_lock(hashtext(%s))", (_COMMIT_LOCK,))
+            connection.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
 
     def stage(
         self, connection: duckdb.DuckDBPyConnection, fact: Fact, select: str, token: str
     ) -> str | None:
-        """Write a statement's rows as Parquet files, one or more for each business date.
+        """Write a statement's rows as one Parquet file, which no reader sees yet.
+
+        One file for all days of a run, not one for each: reading is bound by the number of files,
+        and DuckLake skips files and row groups by the days they hold.
 
         Args:
             select: statement that returns ``table_columns(fact)``.
-            token: unique to the attempt; names its folder.
+            token: unique to the attempt; names the file.
 
         Returns:
-            Pattern of the files for ``replace_days``; None where there are no rows.
+            The file, for ``replace_days``; None where there are no rows.
         """
-        folder = f"{self.data_path}{fact.table}/{token}"
-        rows = connection.execute(
-            f"COPY ({select}) TO '{folder}' (FORMAT parquet, COMPRESSION zstd,"
-            f" PARTITION_BY ({BUSINESS_DATE}), WRITE_PARTITION_COLUMNS, RETURN_FILES)"
+        path = f"{self.data_path}{fact.table}/{token}.parquet"
+        row = connection.execute(
+            f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
         ).fetchone()
-        if rows is None or not rows[1]:
-            return None
-        return f"{folder}/*/*.parquet"
+        return path if row and row[0] else None
 
-    def replace_days(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        days: DayRange,
-        staged: Mapping[str, str | None],
-        catalogue: Mapping[str, str],
-    ) -> int:
-        """Swap in staged files for all days of the range, and changed catalogues, in one commit.
 
-        Args:
-            days: every row of these business dates is replaced.
-            staged: pattern of files by table, from ``stage``.
-            catalogue: name of the relation with the new rows, by table.
+def replace_days(
+    connection: duckdb.DuckDBPyConnection, table: str, days: DayRange, path: str | None
+) -> None:
+    """Within ``Lake.commit``: swap in a staged file for every day of a range.
 
-        Returns:
-            The lake snapshot that the commit made.
-        """
-        with self.commit_lock():
-            connection.execute("BEGIN")
-            for table, pattern in staged.items():
-                connection.execute(
-                    f"DELETE FROM lake.{table} WHERE {BUSINESS_DATE}"
-                    f" BETWEEN DATE '{days.first}' AND DATE '{days.last}'"
-                )
-                if pattern is not None:
-                    connection.execute(
-                        f"CALL ducklake_add_data_files('lake', '{table}', {_quote(pattern)},"
-                        " hive_partitioning => true)"
-                    )
-            for table, relation in catalogue.items():
-                if _differs(connection, f"lake.{table}", relation):
-                    connection.execute(f"DELETE FROM lake.{table}")
-                    connection.execute(f"INSERT INTO lake.{table} BY NAME FROM {relation}")
-            connection.execute("COMMIT")
-            return current_snapshot(connection)
+    Args:
+        path: from ``Lake.stage``; None leaves the days without rows.
+    """
+    connection.execute(
+        f"DELETE FROM lake.{table} WHERE {BUSINESS_DATE}"
+        f" BETWEEN DATE '{days.first}' AND DATE '{days.last}'"
+    )
+    if path is not None:
+        connection.execute(f"CALL ducklake_add_data_files('lake', '{table}', {_quote(path)})")
+
+
+def replace_table(connection: duckdb.DuckDBPyConnection, table: str, relation: str) -> bool:
+    """Within ``Lake.commit``: replace a whole table by a relation; False where it is the same."""
+    if not _differs(connection, f"lake.{table}", relation):
+        return False
+    connection.execute(f"DELETE FROM lake.{table}")
+    connection.execute(f"INSERT INTO lake.{table} BY NAME FROM {relation}")
+    return True
 
 
 def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:

@@ -22,19 +22,26 @@ _TOKEN = re.compile(r"(?<!:):(range_start|range_end|first_day|last_day)\b")
 
 
 @cache
-def _statement(fact: str) -> str:
+def statement(fact: str) -> str:
+    """The text of ``resources/source_sql/<fact>.sql``."""
     return (files("resources") / "source_sql" / f"{fact}.sql").read_text(encoding="utf-8")
 
 
-def extraction_sql(fact: Fact, days: DayRange) -> str:
-    """The fact's statement with its range filled in: instants in UTC, days as dates."""
+def extraction_sql(fact: Fact, days: DayRange | None = None) -> str:
+    """The fact's statement with its range filled in: instants in UTC, days as dates.
+
+    Args:
+        days: may be left out for a catalogue, which has no range.
+    """
+    if days is None:
+        return statement(fact.name).strip()
     values = {
         "range_start": f"TIMESTAMPTZ '{days.start.isoformat()}'",
         "range_end": f"TIMESTAMPTZ '{days.end.isoformat()}'",
         "first_day": f"DATE '{days.first}'",
         "last_day": f"DATE '{days.last}'",
     }
-    return _TOKEN.sub(lambda match: values[match.group(1)], _statement(fact.name)).strip()
+    return _TOKEN.sub(lambda match: values[match.group(1)], statement(fact.name)).strip()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 SELECT business_date, organizer_id, event_id, currency,
        {{ metrics }}
 FROM (
-    FROM lake.movements
+    FROM movements
     WHERE business_date BETWEEN $first AND $last
     UNION ALL BY NAME
     SELECT d.business_date, e.organizer_id, e.event_id, e.currency

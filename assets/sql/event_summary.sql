@@ -1,7 +1,7 @@
 -- Every event with its published days summed; buyers are counted anew from the ledger.
 WITH buyers AS (
     SELECT event_id, {{ distinct_metrics }}
-    FROM lake.movements
+    FROM movements
     WHERE kind = 'order_completed'
     GROUP BY ALL
 )

@@ -2,7 +2,7 @@
 WITH buyers AS (
     SELECT CAST(date_trunc('month', business_date) AS DATE) AS month_start, organizer_id, event_id,
            currency, {{ distinct_metrics }}
-    FROM lake.movements
+    FROM movements
     WHERE business_date BETWEEN $first AND $last AND kind = 'order_completed'
     GROUP BY ALL
 )

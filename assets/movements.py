@@ -1,0 +1,114 @@
+"""The ledger: the one signed list of things that happened, of which every number is a sum.
+
+Belongs here: the asset ``movements``, its control sums and the check that nothing in it is
+unresolved. Does not belong here: its statement (``assets/sql/movements.sql``).
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.compute import movement_controls
+from assets.partitioning import OWNERS, days_of
+from assets.presentation import bars, column_schema, control_table
+from assets.statements import MOVEMENTS, code_version, movements_view
+from metrics.registry import BASE_MEASURES, METRICS, MONEY
+from resources.lake import Lake
+from resources.source_contract import FACTS
+
+RESOLVED = "every_movement_resolved"
+_MONEY = tuple(name for name in BASE_MEASURES if METRICS[name].unit == MONEY)
+_DIMENSIONS = (
+    ("movement_id", "text", "Source table, key and leg; the same whenever it is computed."),
+    ("kind", "text", "What happened."),
+    ("business_date", "date", "Reporting day on which it counts."),
+    ("effective_at", "timestamptz", "When it happened; none for daily traffic counts."),
+    ("recorded_at", "timestamptz", "When the platform last wrote the row."),
+    ("origin_date", "date", "Reporting day of the sale it belongs to, where the fact carries it."),
+    ("organizer_id", "bigint", "Organizer of the event."),
+    ("event_id", "bigint", "Event."),
+    ("ticket_type_id", "bigint", "Ticket type, for lines of tickets."),
+    ("order_id", "bigint", "Order."),
+    ("provider", "text", "Payment provider, for money in and out."),
+    ("instrument", "text", "What the buyer paid with, for money in and out."),
+    ("channel", "text", "Where the order was made, for orders and traffic."),
+    ("currency", "text", "ISO 4217 code; money columns are its minor units."),
+    ("buyer_key", "uuid", "Pseudonymous buyer, for completed orders."),
+)
+
+
+def movements_asset(
+    daily: dg.DailyPartitionsDefinition, days_per_run: int
+) -> dg.AssetsDefinition:
+    """The ledger as an asset: a view of the lake, verified for each day."""
+
+    @dg.asset(
+        name=MOVEMENTS,
+        description="The ledger: one row for each thing that happened, with a day and one signed "
+        "column for each base measure. A view over the raw tables; materializing a day verifies it.",
+        partitions_def=daily,
+        deps=[fact.table for fact in FACTS.values() if not fact.is_pii],
+        group_name="ledger",
+        kinds={"ducklake", "sql"},
+        owners=OWNERS,
+        code_version=code_version(movements_view()),
+        backfill_policy=dg.BackfillPolicy.multi_run(days_per_run),
+        metadata={
+            "dagster/column_schema": column_schema(
+                *_DIMENSIONS,
+                *((name, "bigint", METRICS[name].definition) for name in BASE_MEASURES),
+            ),
+            "dagster/table_name": "lake.movements",
+        },
+        check_specs=[
+            dg.AssetCheckSpec(
+                RESOLVED,
+                asset=MOVEMENTS,
+                blocking=True,
+                description="Every movement's event and ticket type are in the catalogue.",
+            )
+        ],
+    )
+    def movements(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        """Count and sum the ledger's days, and refuse what could not be resolved."""
+        days = days_of(context, "day")
+        controls, snapshot = movement_controls(lake, days)
+        unresolved: dict[str, int] = {}
+        for day in days.days:
+            of_day = controls.get(day, [])
+            kinds: dict[str, int] = {}
+            sums: dict[str, dict[str, int]] = {}
+            for control in of_day:
+                kinds[control.kind] = kinds.get(control.kind, 0) + control.movements
+                if control.unresolved:
+                    key = f"{day} {control.kind}"
+                    unresolved[key] = unresolved.get(key, 0) + control.unresolved
+                if control.currency is not None:
+                    total = sums.setdefault(control.currency, dict.fromkeys(_MONEY, 0))
+                    for name in _MONEY:
+                        total[name] += control.sums[name]
+            context.add_asset_metadata(
+                {
+                    "dagster/partition_row_count": dg.MetadataValue.int(sum(kinds.values())),
+                    "lake_snapshot": dg.MetadataValue.int(snapshot),
+                    "control_sums": control_table(sums, _MONEY),
+                    "movements_by_kind": bars(sorted(kinds.items()), "kind", "movements"),
+                },
+                MOVEMENTS,
+                day.isoformat(),
+            )
+        yield dg.MaterializeResult()
+        yield dg.AssetCheckResult(
+            check_name=RESOLVED,
+            passed=not unresolved,
+            metadata={"unresolved": dg.MetadataValue.json(unresolved)},
+            description="All resolved."
+            if not unresolved
+            else "Movements name an event or ticket type that the source does not have: "
+            + ", ".join(f"{key} ({count})" for key, count in sorted(unresolved.items())[:10]),
+        )
+
+    return movements
+

@@ -1,0 +1,158 @@
+"""Raw assets: the source's facts in the lake, one partition for each reporting day.
+
+Belongs here: the assets of ``raw_*`` and what Dagster shows of them. Does not belong here: how rows
+are extracted (``resources.extraction``) or what they are (``resources.source_contract``).
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.partitioning import OWNERS, SOURCE_POOL, days_of
+from assets.presentation import column_schema, control_table
+from assets.statements import code_version
+from resources.extraction import Extraction, FactDay, extract, extract_catalogue
+from resources.lake import Lake, table_columns
+from resources.source import Source, statement
+from resources.source_contract import CATALOGUE, DAILY_FACTS, FACTS, Fact
+from resources.warehouse import Warehouse
+from warehouse.publish import record_extraction
+
+_PLATFORM = "ticketing"
+_DERIVED = {
+    "business_date": "Reporting day of the row, in the reporting time zone.",
+    "buyer_key": "HMAC of the buyer's identity, per organizer; not reversible.",
+    "sale_date": "Reporting day of the sale.",
+}
+
+
+def source_specs() -> list[dg.AssetSpec]:
+    """The tables of the ticketing platform, which Box Office reads and never writes."""
+    return [
+        dg.AssetSpec(
+            [_PLATFORM, fact.name],
+            description=f"{fact.description} Owned by the ticketing platform; read only.",
+            group_name="ticketing_platform",
+            kinds={"postgres"},
+            owners=OWNERS,
+        )
+        for fact in FACTS.values()
+    ]
+
+
+def _spec(fact: Fact) -> dg.AssetSpec:
+    described = {column.name: column.description for column in fact.columns} | _DERIVED
+    return dg.AssetSpec(
+        fact.table,
+        deps=[dg.AssetKey([_PLATFORM, fact.name])],
+        description=fact.description,
+        group_name="catalogue" if fact.is_catalogue else "raw",
+        kinds={"ducklake", "parquet"},
+        owners=OWNERS,
+        skippable=True,
+        code_version=code_version(statement(fact.name)),
+        tags={"pii": "true"} if fact.is_pii else {},
+        metadata={
+            "dagster/column_schema": column_schema(
+                *(
+                    (name, kind.lower(), described.get(name, "Whether this is the row's day."))
+                    for name, kind in table_columns(fact).items()
+                )
+            ),
+            "dagster/table_name": f"lake.{fact.table}",
+        },
+    )
+
+
+def raw_assets(
+    daily: dg.DailyPartitionsDefinition, days_per_run: int
+) -> list[dg.AssetsDefinition]:
+    """The catalogue, and the daily facts as one step that reads one snapshot of the source."""
+
+    @dg.multi_asset(
+        name="catalogue", specs=[_spec(fact) for fact in CATALOGUE], pool=SOURCE_POOL
+    )
+    def catalogue(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        source: dg.ResourceParam[Source],
+    ) -> Iterator[dg.MaterializeResult]:
+        """Read organizers, events and ticket types as they are now."""
+        extraction = extract_catalogue(lake, source)
+        for fact in CATALOGUE:
+            yield dg.MaterializeResult(
+                asset_key=fact.table, metadata=_catalogue_metadata(fact, extraction)
+            )
+
+    @dg.multi_asset(
+        name="raw",
+        specs=[_spec(fact) for fact in DAILY_FACTS],
+        partitions_def=daily,
+        can_subset=True,
+        pool=SOURCE_POOL,
+        backfill_policy=dg.BackfillPolicy.multi_run(days_per_run),
+        retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
+    )
+    def raw(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        source: dg.ResourceParam[Source],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> Iterator[dg.MaterializeResult]:
+        """Replace the days of the selected facts, all from one snapshot of the source."""
+        days = days_of(context, "day")
+        selected = [
+            fact for fact in DAILY_FACTS if dg.AssetKey(fact.table) in context.selected_asset_keys
+        ]
+        token = f"{context.run_id}-{context.retry_number}"
+        extraction = extract(lake, source, days, selected, token)
+        with warehouse.connect() as connection:
+            record_extraction(
+                connection,
+                [
+                    (
+                        name,
+                        day,
+                        extraction.source_snapshot_at,
+                        extraction.lake_snapshot,
+                        measured.row_count,
+                        context.run_id,
+                    )
+                    for name, by_day in extraction.days.items()
+                    for day, measured in by_day.items()
+                ],
+            )
+        for fact in CATALOGUE:
+            if fact.table in extraction.changed_catalogue:
+                context.log_event(
+                    dg.AssetMaterialization(
+                        fact.table, metadata=_catalogue_metadata(fact, extraction)
+                    )
+                )
+        for fact in selected:
+            for day, measured in extraction.days[fact.name].items():
+                context.add_asset_metadata(
+                    _day_metadata(extraction, fact, measured), fact.table, day.isoformat()
+                )
+            yield dg.MaterializeResult(asset_key=fact.table)
+
+    return [catalogue, raw]
+
+
+def _catalogue_metadata(fact: Fact, extraction: Extraction) -> dict[str, dg.MetadataValue]:
+    return {
+        "dagster/row_count": dg.MetadataValue.int(extraction.catalogue_rows[fact.name]),
+        "source_snapshot_at": dg.MetadataValue.timestamp(extraction.source_snapshot_at),
+        "lake_snapshot": dg.MetadataValue.int(extraction.lake_snapshot),
+    }
+
+
+def _day_metadata(extraction: Extraction, fact: Fact, day: FactDay) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {
+        "dagster/partition_row_count": dg.MetadataValue.int(day.row_count),
+        "source_snapshot_at": dg.MetadataValue.timestamp(extraction.source_snapshot_at),
+        "lake_snapshot": dg.MetadataValue.int(extraction.lake_snapshot),
+    }
+    if fact.money_columns:
+        metadata["control_sums"] = control_table(day.control_sums, fact.money_columns)
+    return metadata

@@ -1,0 +1,81 @@
+"""The code location: assembles assets, jobs, schedules and resources, and nothing else.
+
+Belongs here: ``build_defs``, the one way to build the project for production and tests. Nothing is
+read or connected at import: ``defs`` is called when Dagster loads the location.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from assets.daily_metrics import daily_assets
+from assets.movements import movements_asset
+from assets.raw import raw_assets, source_specs
+from assets.revenue import rollup_assets
+from pipelines.jobs import build_jobs
+from pipelines.partitions import build_partitions
+from pipelines.schedules import build_automation, build_schedules
+from pipelines.settings import Settings, get_settings
+from resources.lake import Lake
+from resources.source import Source
+from resources.warehouse import Warehouse
+
+
+def build_resources(settings: Settings) -> dict[str, object]:
+    """What the assets talk to; plain objects, so that no secret is shown in the UI."""
+    return {
+        "source": Source(
+            url=settings.source_url.get_secret_value(),
+            buyer_key_secret=settings.buyer_key_secret.get_secret_value(),
+        ),
+        "lake": build_lake(settings),
+        "warehouse": Warehouse(settings.warehouse_url.get_secret_value()),
+    }
+
+
+def build_lake(settings: Settings) -> Lake:
+    """The lake of a deployment."""
+    key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+    return Lake(
+        catalog_url=settings.lake_catalog_url.get_secret_value(),
+        bucket=settings.lake_bucket,
+        region=settings.s3_region,
+        endpoint_url=settings.s3_endpoint_url,
+        access_key_id=key.get_secret_value() if key else None,
+        secret_access_key=secret.get_secret_value() if secret else None,
+        memory_limit=settings.duckdb_memory_limit,
+        threads=settings.duckdb_threads,
+    )
+
+
+def build_defs(
+    settings: Settings, resources: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """Build the project.
+
+    Args:
+        resources: replaces some or all of ``build_resources``, for tests.
+    """
+    partitions = build_partitions(settings.time_zone, settings.start_date)
+    return dg.Definitions(
+        assets=[
+            *source_specs(),
+            *raw_assets(partitions.daily, settings.days_per_run),
+            movements_asset(partitions.daily, settings.days_per_run),
+            *daily_assets(partitions.daily, settings.days_per_run),
+            *rollup_assets(partitions.daily, partitions.weekly, partitions.monthly),
+        ],
+        jobs=build_jobs(partitions.daily),
+        schedules=build_schedules(settings.time_zone, settings.refresh_cron),
+        sensors=[build_automation()],
+        resources={**build_resources(settings), **(resources or {})},
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads: the project with the settings of the environment."""
+    return build_defs(get_settings())

@@ -1,0 +1,76 @@
+"""The schedules and the automation of rollups: when things run.
+
+Belongs here: schedules, the automation sensor and the tags of what they launch. Does not belong
+here: what runs (``pipelines.jobs``) or sensors that watch the source (``sensors``).
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from metrics.calendar import business_date
+from pipelines.jobs import LIVE_PRIORITY, REFRESH_DAYS
+
+_FINALIZE_CRON = "20 0 * * *"
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def build_schedules(time_zone: str, refresh_cron: str) -> list[dg.ScheduleDefinition]:
+    """Refresh today through the day, and finalize yesterday after midnight."""
+
+    @dg.schedule(
+        name="refresh_today",
+        job_name=REFRESH_DAYS,
+        cron_schedule=refresh_cron,
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Publish the reporting day in progress anew.",
+    )
+    def refresh_today(
+        context: dg.ScheduleEvaluationContext,
+    ) -> dg.RunRequest | dg.SkipReason:
+        today = business_date(time_zone, context.scheduled_execution_time).isoformat()
+        running = context.instance.get_run_records(
+            dg.RunsFilter(
+                job_name=REFRESH_DAYS,
+                tags={"dagster/partition": today},
+                statuses=_UNFINISHED,
+            ),
+            limit=1,
+        )
+        if running:
+            return dg.SkipReason(f"run {running[0].dagster_run.run_id} of {today} is unfinished")
+        return dg.RunRequest(partition_key=today, tags=LIVE_PRIORITY)
+
+    @dg.schedule(
+        name="finalize_yesterday",
+        job_name=REFRESH_DAYS,
+        cron_schedule=_FINALIZE_CRON,
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Publish the reporting day that has ended, now complete.",
+    )
+    def finalize_yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        today = business_date(time_zone, context.scheduled_execution_time)
+        return dg.RunRequest(
+            partition_key=(today - timedelta(days=1)).isoformat(), tags=LIVE_PRIORITY
+        )
+
+    return [refresh_today, finalize_yesterday]
+
+
+def build_automation() -> dg.AutomationConditionSensorDefinition:
+    """Rollups follow their days, by default without anybody switching it on."""
+    return dg.AutomationConditionSensorDefinition(
+        "rollups_follow_days",
+        target=dg.AssetSelection.groups("rollups"),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=15,
+        run_tags=LIVE_PRIORITY,
+        description="Launches weekly_revenue, monthly_revenue and event_summary after their days.",
+    )
