@@ -6,8 +6,13 @@ remembering the choice (``environment.py``).
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
+import tempfile
 from collections.abc import Collection
+from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -28,6 +33,8 @@ def is_free(port: int) -> bool:
 
 def holder(port: int) -> str:
     """Say which process listens on the port, as far as the system tells."""
+    if is_free(port):
+        return "another checkout that is starting"
     try:
         connections = psutil.net_connections(kind="tcp")
     except psutil.AccessDenied:
@@ -46,7 +53,10 @@ def holder(port: int) -> str:
 
 
 def choose(preferred: int, reserved: Collection[int] = ()) -> int:
-    """Return the preferred port, or the next free one above it.
+    """Return the preferred port, or the next free one above it, and keep it for this process.
+
+    Two checkouts starting at once would otherwise choose alike before either listens; Dagster's
+    code server then shares the port with the other one instead of failing.
 
     Args:
         preferred: First port to try.
@@ -56,6 +66,25 @@ def choose(preferred: int, reserved: Collection[int] = ()) -> int:
         RuntimeError: None of the next 200 ports is free.
     """
     for port in range(preferred, preferred + 200):
-        if port not in reserved and is_free(port):
+        if port not in reserved and is_free(port) and _keep(port):
             return port
     raise RuntimeError(f"no free port between {preferred} and {preferred + 199} on {HOST}")
+
+
+_kept: dict[int, IO[str]] = {}
+
+
+def _keep(port: int) -> bool:
+    """Lock the port against this user's other checkouts until this process ends."""
+    if port in _kept:
+        return True
+    directory = Path(tempfile.gettempdir()) / f"boxoffice-ports-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    file = (directory / str(port)).open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    _kept[port] = file
+    return True
