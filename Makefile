@@ -29,10 +29,10 @@ lint: $(STAMP)  ## Lint, format check and types
 	@echo '== mypy'
 	@$(BIN)/mypy
 
-lock: $(STAMP)  ## Pin the newest versions pyproject.toml allows into requirements.lock
+lock: $(STAMP)  ## Pin what pyproject.toml asks for in requirements.lock (ARGS=--upgrade: the newest)
 	$(BIN)/python -m pip install -q uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url \
-	  --no-annotate --no-header --no-strip-extras --upgrade -q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --no-strip-extras -q -o requirements.lock $(ARGS)
 
 clean:  ## Stop everything and delete .boxoffice (all local data) and .venv
 	@if [ -x $(BIN)/boxoffice ]; then $(BIN)/boxoffice clean --yes; \
