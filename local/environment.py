@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import secrets
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,13 +86,13 @@ class LocalState:
     def update(self, variables: Mapping[str, str]) -> None:
         """Add variables to the ``env`` file, atomically; only its owner may read it."""
         merged = {**self.read(), **variables}
-        lines = [f"{key}={shlex.quote(value)}\n" for key, value in sorted(merged.items())]
+        lines = [f"{key}={_quoted(key, value)}\n" for key, value in sorted(merged.items())]
         self._write(self.env_file, "".join(lines))
 
     def forget(self, names: set[str]) -> None:
         """Remove variables from the ``env`` file."""
         kept = {key: value for key, value in self.read().items() if key not in names}
-        lines = [f"{key}={shlex.quote(value)}\n" for key, value in sorted(kept.items())]
+        lines = [f"{key}={_quoted(key, value)}\n" for key, value in sorted(kept.items())]
         self._write(self.env_file, "".join(lines))
 
     def embedded_parts(self) -> list[str]:
@@ -161,6 +160,16 @@ class LocalState:
         unfinished.touch(mode=0o600)
         unfinished.write_text(content)
         unfinished.replace(path)
+
+
+def _quoted(name: str, value: str) -> str:
+    """Quote so that a shell and python-dotenv both read exactly the value."""
+    quote = '"' if "'" in value else "'"
+    if any(part in value for part in ("${", "\\", "\n")) or (
+        quote == '"' and any(part in value for part in '"$`')
+    ):
+        raise ValueError(f"{name} holds characters an env file cannot: quotes, $, \\ or a new line")
+    return f"{quote}{value}{quote}"
 
 
 def dagster_variables(settings: Settings, code_server_port: int) -> dict[str, str]:

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import psutil
 import psycopg
+from pydantic import ValidationError
 
 from local import ports
 from local.environment import PARTS, POSTGRES_PARTS, LocalState, dagster_variables
@@ -206,7 +207,14 @@ def _use(variables: dict[str, str], state: LocalState) -> Settings:
     # A shell that sourced an older file would otherwise win over it.
     os.environ.update(variables)
     get_settings.cache_clear()
-    return get_settings()
+    try:
+        return get_settings()
+    except ValidationError as error:
+        problems = [
+            f"BOXOFFICE_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False)
+        ]
+        raise UpError("settings are missing or wrong:\n" + "\n".join(problems)) from None
 
 
 def _start_server(

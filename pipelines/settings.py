@@ -31,6 +31,7 @@ class Settings(BaseSettings):
         env_file=STATE_DIRECTORY / "env",
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,  # the input holds passwords
     )
 
     environment: Literal["development", "production"] = "development"

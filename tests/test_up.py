@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ import psycopg
 import pytest
 from dotenv import dotenv_values
 
+from local import ports
+from local.environment import PARTS, LocalState
 from pipelines.settings import PROJECT_ROOT
 
 # A code location whose run lasts until it is stopped.
@@ -185,6 +188,55 @@ def test_production_without_urls_is_refused_by_name(checkout: Checkout) -> None:
     assert result.returncode == 1
     assert "BOXOFFICE_WAREHOUSE_URL" in result.stderr
     assert checkout.processes() == []
+
+
+def test_a_part_is_embedded_unless_the_environment_gives_another_url(tmp_path: Path) -> None:
+    def embedded(environment: dict[str, str]) -> set[str]:
+        return set(LocalState(tmp_path, environment).embedded_parts())
+
+    state = LocalState(tmp_path, {})
+    state.update({"BOXOFFICE_REDIS_URL": "redis://:it's@127.0.0.1:1/0"})
+    assert embedded({}) == set(PARTS)
+    assert embedded({"BOXOFFICE_REDIS_URL": "redis://elsewhere/0"}) == set(PARTS) - {"Redis"}
+    # A shell that sourced the env file gives nothing from outside.
+    sourced = subprocess.run(
+        ["bash", "-c", 'set -a; . "$0"; env -0', str(state.env_file)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert embedded(dict(line.split("=", 1) for line in sourced.split("\0") if line)) == set(PARTS)
+    assert state.read() == {"BOXOFFICE_REDIS_URL": "redis://:it's@127.0.0.1:1/0"}
+    assert state.env_file.stat().st_mode & 0o077 == 0
+
+
+def test_a_port_is_remembered_and_left_only_while_another_holds_it(tmp_path: Path) -> None:
+    first, _ = LocalState(tmp_path, {}).port("redis")
+    assert LocalState(tmp_path, {}).port("redis") == (first, None)
+    with socket.create_server((ports.HOST, first)):
+        second, notice = LocalState(tmp_path, {}).port("redis")
+    assert second > first
+    assert notice is not None
+    assert f"port {first} is taken by" in notice
+    assert f"(pid {os.getpid()}); using {second}" in notice
+    assert LocalState(tmp_path, {}).port("redis") == (second, None)
+
+
+def test_missing_settings_are_named_and_no_password_is_shown(checkout: Checkout) -> None:
+    outside = {
+        "BOXOFFICE_ENVIRONMENT": "production",
+        "BOXOFFICE_BUYER_KEY_SECRET": "x" * 32,
+        **{variable: "postgresql://u:hidden@127.0.0.1:1/x" for variable, *_ in PARTS.values()},
+    }
+    kept = dict(checkout.environment)
+    checkout.environment |= outside
+    try:
+        result = checkout.run("up", "--once")
+    finally:
+        checkout.environment = kept
+    assert result.returncode == 1
+    assert "BOXOFFICE_WAREHOUSE_OWNER_URL: Field required" in result.stderr
+    assert "hidden" not in result.stdout + result.stderr
 
 
 def marker(checkout: Checkout, statement: str) -> list[tuple[object, ...]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-_INVARIANTS_SQL = Path(__file__).parent / "invariants.sql"
+INVARIANTS_SQL = Path(__file__).parent / "invariants.sql"
 
 
 def violations(url: str, now: datetime) -> dict[str, int]:
@@ -21,5 +21,5 @@ def violations(url: str, now: datetime) -> dict[str, int]:
         now: The platform's present: no row may be stamped later.
     """
     with psycopg.connect(url) as connection:
-        rows = connection.execute(_INVARIANTS_SQL.read_bytes(), {"now": now}).fetchall()
+        rows = connection.execute(INVARIANTS_SQL.read_bytes(), {"now": now}).fetchall()
     return {str(rule): int(count) for rule, count in rows if count}

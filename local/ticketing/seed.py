@@ -175,6 +175,7 @@ def _plan(engine: Engine, window: _Window, orders: int, time_zone: str) -> None:
             "mega_orders": max(330_000, orders * 3 // 100)
             if orders >= 1_000_000
             else orders * 12 // 100,
+            "day_floor": min(6, orders // (4 * (window.last_index + 1))),
             "until": epoch_us(window.until),
             "first_instant": epoch_us(day_start(time_zone, window.first_day)),
             "last_day": window.last_index,

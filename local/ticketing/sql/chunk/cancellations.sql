@@ -3,7 +3,7 @@
 WITH drawn AS (
     SELECT order_id, completed_at, starts_at, line_count, event_cancelled_at IS NOT NULL AS is_event_cancelled,
            CASE WHEN event_cancelled_at IS NOT NULL
-                THEN greatest(event_cancelled_at, completed_at) + minutes(5 + 360 * exponential('mass cancellation', order_id))
+                THEN event_cancelled_at + minutes(5 + 360 * exponential('mass cancellation', order_id))
                 WHEN u('cancellation', order_id) < 0.045
                 THEN completed_at + minutes(20) + hours(36 * exp(1.4 * normal('cancellation lag', order_id))) END AS cancelled_at,
            u('retained', order_id) AS retained
