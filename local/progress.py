@@ -74,7 +74,7 @@ class Reporter:
             columns = (
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
+                BarColumn(bar_width=20),
                 TaskProgressColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),

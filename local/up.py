@@ -154,7 +154,7 @@ def _bring_up(
         settings = _seed_once(options, settings, state, reporter)
     _prepare_dagster(parts, reporter)
     if options.history:
-        _materialize_history(reporter)
+        _materialize_history(options, reporter)
     webserver_port = _start_dagster(state, supervisor, reporter)
     _say_where(settings, state, webserver_port, time.monotonic() - began, options, reporter)
 
@@ -241,10 +241,10 @@ def _start_server(
 
 
 def _migrate(settings: Settings, reporter: Reporter) -> None:
-    from warehouse.migrate import upgrade
+    from pipelines.migrate import migrate
 
-    with reporter.step("Migrating the finished tables"):
-        upgrade(settings.warehouse_owner_url.get_secret_value())
+    with reporter.step("Migrating the warehouse and the lake"):
+        migrate(settings)
 
 
 def _seed_once(
@@ -265,7 +265,7 @@ def _seed_once(
     if first_day is None and options.sample:
         orders = options.orders or DEFAULT_ORDERS
         now = datetime.now(ZoneInfo(settings.time_zone))
-        with reporter.step(f"Sample ticketing platform, {orders:,} orders") as step:
+        with reporter.step("Sample platform") as step:
             report = seed(
                 owner_url,
                 orders=orders,
@@ -276,7 +276,10 @@ def _seed_once(
                 progress=step.progress,
             )
             first_day = report.first_day
-            step.detail = f"{first_day} to {now.date()}, {sum(report.rows.values()):,} rows"
+            step.detail = (
+                f"of {orders:,} orders from {first_day} to {now.date()}, "
+                f"{sum(report.rows.values()):,} rows"
+            )
     if first_day is None or state.is_given("BOXOFFICE_START_DATE"):
         return settings
     return _use({"BOXOFFICE_START_DATE": first_day.isoformat()}, state)
@@ -316,16 +319,23 @@ def _close_interrupted_runs(instance: dg.DagsterInstance) -> str:
     return f"{len(runs)} interrupted runs closed" if runs else ""
 
 
-def _materialize_history(reporter: Reporter) -> None:
+def _materialize_history(options: UpOptions, reporter: Reporter) -> None:
     from pipelines.history import materialize_missing
 
-    with reporter.step("Full history") as step:
-        materialize_missing(progress=step.progress)
+    try:
+        with reporter.step("Full history") as step:
+            count = materialize_missing(progress=step.progress)
+            step.detail = f"{count} partitions materialized" if count else "is complete"
+    except RuntimeError as error:
+        if options.once:
+            raise UpError(str(error)) from error
+        # The failed run is best looked at in Dagster; the next up takes it from there.
+        reporter.say(f"The history is not complete: {error}", style="red")
 
 
 def _start_dagster(state: LocalState, supervisor: Supervisor, reporter: Reporter) -> int:
     environment = dict(os.environ)
-    with reporter.step("Dagster code server, webserver and daemon") as step:
+    with reporter.step("Dagster") as step:
         webserver_port, notice = state.port("webserver")
         if notice:
             step.say(f"Dagster webserver: {notice}")
@@ -358,7 +368,7 @@ def _start_dagster(state: LocalState, supervisor: Supervisor, reporter: Reporter
             service.start()
             services[name] = service
         _wait_for_code(webserver_port, list(services.values()), step)
-        step.detail = f"on port {webserver_port}"
+        step.detail = f"code server, webserver and daemon, on port {webserver_port}"
     return webserver_port
 
 
