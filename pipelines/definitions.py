@@ -67,7 +67,7 @@ def build_defs(
             *daily_assets(partitions.daily, settings.days_per_run),
             *rollup_assets(partitions.daily, partitions.weekly, partitions.monthly),
         ],
-        jobs=build_jobs(partitions.daily),
+        jobs=build_jobs(partitions),
         schedules=build_schedules(settings.time_zone, settings.refresh_cron),
         sensors=[build_automation()],
         resources={**build_resources(settings), **(resources or {})},
