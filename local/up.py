@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -320,6 +321,10 @@ def _close_interrupted_runs(instance: dg.DagsterInstance) -> str:
 
 
 def _materialize_history(options: UpOptions, reporter: Reporter) -> None:
+    import dagster as dg
+
+    # The code server's log shows them; here they would tear the progress apart.
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
     from pipelines.history import materialize_missing
 
     try:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import duckdb
@@ -17,7 +18,6 @@ import psycopg
 import pytest
 import redis
 from boto3.s3.transfer import TransferConfig
-from conftest import Servers
 from mypy_boto3_s3 import S3Client
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -33,6 +33,9 @@ from local.servers import (
     PortTakenError,
 )
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.conftest import Servers
 
 
 @pytest.fixture
