@@ -16,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 import psycopg
+import pyarrow
 
 from metrics.calendar import day_start
 
@@ -96,16 +97,19 @@ class Engine:
         """Make the table ``day``: bounds of each local day, numbered from ``first_day`` (0)."""
         days = [first_day + timedelta(days=i) for i in range(-before, last_index + 2)]
         starts = [epoch_us(day_start(time_zone, day)) for day in days]
-        rows = [
-            (i - before, day, starts[i], starts[i + 1], day.weekday(), day.day)
-            for i, day in enumerate(days[:-1])
-        ]
-        self.connection.execute(
-            "CREATE OR REPLACE TABLE day AS SELECT unnest($1) AS idx, unnest($2) AS view_date,"
-            " unnest($3) AS starts_us, unnest($4) AS ends_us, unnest($5)::BIGINT AS weekday,"
-            " unnest($6)::BIGINT AS day_of_month",
-            [list(column) for column in zip(*rows, strict=True)],
+        table = pyarrow.table(
+            {
+                "idx": range(-before, last_index + 1),
+                "view_date": days[:-1],
+                "starts_us": starts[:-1],
+                "ends_us": starts[1:],
+                "weekday": [day.weekday() for day in days[:-1]],
+                "day_of_month": [day.day for day in days[:-1]],
+            }
         )
+        self.connection.register("days", table)
+        self.connection.execute("CREATE OR REPLACE TABLE day AS FROM days")
+        self.connection.unregister("days")
 
     def attach(self, url: str, schema: str) -> None:
         """Attach one schema of the Postgres database as ``platform``."""

@@ -13,7 +13,7 @@ WITH opened AS (
     SELECT o.*, least(placed_at, greatest(wanted_at, e.on_sale_at, getvariable('first_instant'))) AS started_at
     FROM opened AS o JOIN event AS e USING (event_id)
 )
-SELECT getvariable('next_checkout_id') - 1 + row_number() OVER (ORDER BY started_at, k) AS checkout_id,
+SELECT getvariable('next_checkout_id') - 1 + row_number() OVER (ORDER BY k) AS checkout_id,
        event_id, order_id, channel, is_test, started_at, completed_at AS converted_at,
        edited_at(coalesce(completed_at, started_at), 0.002, k) AS updated_at
 FROM dated
