@@ -26,7 +26,8 @@ CREATE INDEX disputes_updated_at ON disputes (updated_at);
 CREATE INDEX check_ins_updated_at ON check_ins (updated_at);
 CREATE INDEX checkouts_updated_at ON checkouts (updated_at);
 CREATE INDEX page_views_updated_at ON page_views (updated_at);
--- What the platform itself looks up: open orders, refunds to pay, the ticket at the gate.
+-- What the platform itself looks up: open orders and their checkout, refunds to pay, the ticket at the gate.
 CREATE INDEX orders_pending ON orders (placed_at) WHERE status = 'pending';
 CREATE INDEX refunds_requested ON refunds (requested_at) WHERE status = 'requested';
 CREATE INDEX check_ins_ticket_id ON check_ins (ticket_id);
+CREATE INDEX checkouts_order_id ON checkouts (order_id) WHERE order_id IS NOT NULL;

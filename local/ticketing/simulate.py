@@ -288,7 +288,7 @@ class _Simulation:
             wanted, self._owed[name] = divmod(self._owed[name], 1000)
             if not wanted:
                 continue
-            values = {**parameters, "wanted": wanted}
+            values = {**parameters, "wanted": wanted, "draw": self._random.randrange(2**31)}
             if key := _CANDIDATES.get(name):
                 table = "refunds" if key == "refund_id" else "orders"
                 values["candidates"] = self._random_ids(table, key, wanted)
