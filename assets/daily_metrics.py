@@ -75,7 +75,7 @@ def _daily_asset(
                 day = parse_date(key)
                 watermark = watermarks.get(day)
                 provenance = Provenance(
-                    run_id=context.run_id,
+                    run_id=context.run.run_id,
                     attempt=attempt,
                     input_version=computed.lake_snapshot,
                     lake_snapshot=computed.lake_snapshot,

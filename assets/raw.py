@@ -104,7 +104,7 @@ def raw_assets(
         selected = [
             fact for fact in DAILY_FACTS if dg.AssetKey(fact.table) in context.selected_asset_keys
         ]
-        token = f"{context.run_id}-{context.retry_number}"
+        token = f"{context.run.run_id}-{context.retry_number}"
         extraction = extract(lake, source, days, selected, token)
         with warehouse.connect() as connection:
             record_extraction(
@@ -116,7 +116,7 @@ def raw_assets(
                         extraction.source_snapshot_at,
                         extraction.lake_snapshot,
                         measured.row_count,
-                        context.run_id,
+                        context.run.run_id,
                     )
                     for name, by_day in extraction.days.items()
                     for day, measured in by_day.items()

@@ -166,7 +166,7 @@ def _provenance(
     inputs = [day for day in published if period.first <= day.day <= period.last]
     watermarks = [day.watermark for day in inputs if day.watermark is not None]
     return Provenance(
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         attempt=attempt,
         input_version=max((day.publication_id for day in inputs), default=0),
         lake_snapshot=lake_snapshot,

@@ -6,6 +6,7 @@ read or connected at import: ``defs`` is called when Dagster loads the location.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import dagster as dg
@@ -21,6 +22,9 @@ from pipelines.settings import Settings, get_settings
 from resources.lake import Lake
 from resources.source import Source
 from resources.warehouse import Warehouse
+
+_ACCEPTED_BETA = ("backfill_policy", "allow_nonexistent_upstream_partitions")
+"""Beta parameters of Dagster that are used knowingly; every other beta warning stays one."""
 
 
 def build_resources(settings: Settings) -> dict[str, object]:
@@ -58,6 +62,13 @@ def build_defs(
     Args:
         resources: replaces some or all of ``build_resources``, for tests.
     """
+    with warnings.catch_warnings():
+        for parameter in _ACCEPTED_BETA:
+            warnings.filterwarnings("ignore", f"Parameter `{parameter}`", dg.BetaWarning)
+        return _assemble(settings, {**build_resources(settings), **(resources or {})})
+
+
+def _assemble(settings: Settings, resources: dict[str, object]) -> dg.Definitions:
     partitions = build_partitions(settings.time_zone, settings.start_date)
     return dg.Definitions(
         assets=[
@@ -67,10 +78,10 @@ def build_defs(
             *daily_assets(partitions.daily, settings.days_per_run),
             *rollup_assets(partitions.daily, partitions.weekly, partitions.monthly),
         ],
-        jobs=build_jobs(partitions),
+        jobs=build_jobs(),
         schedules=build_schedules(settings.time_zone, settings.refresh_cron),
         sensors=[build_automation()],
-        resources={**build_resources(settings), **(resources or {})},
+        resources=resources,
         executor=dg.in_process_executor,
     )
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.partitions import Partitions
-
 LIVE_PRIORITY = {"dagster/priority": "10"}
 """Tag of runs that keep the present day fresh: they go before backfills."""
 
@@ -21,27 +19,24 @@ ROLL_UP_MONTHS = "roll_up_months"
 SUMMARIZE_EVENTS = "summarize_events"
 
 
-def build_jobs(partitions: Partitions) -> list[dg.UnresolvedAssetJobDefinition]:
+def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     """The daily flow, and each rollup by itself."""
     return [
         dg.define_asset_job(
             REFRESH_DAYS,
             selection=dg.AssetSelection.groups("raw", "ledger", "daily"),
-            partitions_def=partitions.daily,
             description="Read reporting days from the source and publish their daily datasets.",
             tags=_MAX_RUNTIME,
         ),
         dg.define_asset_job(
             ROLL_UP_WEEKS,
             selection=dg.AssetSelection.assets("weekly_revenue"),
-            partitions_def=partitions.weekly,
             description="Sum published days to ISO weeks.",
             tags=_MAX_RUNTIME,
         ),
         dg.define_asset_job(
             ROLL_UP_MONTHS,
             selection=dg.AssetSelection.assets("monthly_revenue"),
-            partitions_def=partitions.monthly,
             description="Sum published days to calendar months.",
             tags=_MAX_RUNTIME,
         ),

@@ -16,6 +16,7 @@ from local import ports
 from local.provision import ensure_database, provision, role_passwords
 from local.servers import EmbeddedPostgres, EmbeddedRedis, EmbeddedS3
 from pipelines.settings import Settings
+from tests.deployment import Deployment, build_deployment
 
 BUCKETS = ("boxoffice-lake", "boxoffice-exports", "boxoffice-logs")
 
@@ -43,6 +44,14 @@ class ExplicitSettings(Settings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _dagster_batches_events() -> Iterator[None]:
+    """As ``boxoffice up`` sets it: materializations of many days are stored together."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -130,3 +139,31 @@ def role_url(servers: Servers) -> Callable[[str, str], str]:
 def state_root(tmp_path: Path) -> Path:
     """An empty state directory."""
     return tmp_path / "state"
+
+
+@pytest.fixture(scope="session")
+def make_deployment(
+    servers: Servers,
+    make_settings: Callable[..., Settings],
+    fresh_database: Callable[..., str],
+    role_url: Callable[[str, str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Deployment]]:
+    """Return a function that builds a deployment of its own; all are closed at the end."""
+    made: list[Deployment] = []
+
+    def make(**options: object) -> Deployment:
+        deployment = build_deployment(
+            tmp_path_factory.mktemp("dagster"),
+            make_settings,
+            fresh_database,
+            role_url,
+            servers.s3.create_buckets,
+            **options,  # type: ignore[arg-type]
+        )
+        made.append(deployment)
+        return deployment
+
+    yield make
+    for deployment in made:
+        deployment.close()

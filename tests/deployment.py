@@ -1,0 +1,130 @@
+"""A whole deployment for tests: own databases and bucket, and a real Dagster instance on Postgres."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+from dagster._core.instance.ref import InstanceRef
+from psycopg.rows import dict_row
+
+from pipelines.definitions import build_defs, build_lake
+from pipelines.migrate import migrate
+from pipelines.settings import Settings
+from resources.lake import Lake
+
+SQL = Path(__file__).parent / "data"
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class Deployment:
+    """Settings, databases and Dagster instance that nothing else uses."""
+
+    settings: Settings
+    source_owner_url: str
+    folder: Path
+    resources: dict[str, object] = field(default_factory=dict)
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        return build_defs(self.settings, self.resources)
+
+    @cached_property
+    def instance(self) -> dg.DagsterInstance:
+        return dg.DagsterInstance.from_ref(
+            InstanceRef.from_dir(
+                str(self.folder),
+                overrides={
+                    "storage": {
+                        "custom": {
+                            "module": "resources.dagster_storage",
+                            "class": "PooledPostgresStorage",
+                            "config": {"postgres_url": self.settings.dagster_url.get_secret_value()},
+                        }
+                    },
+                    "telemetry": {"enabled": False},
+                },
+            )
+        )
+
+    @property
+    def lake(self) -> Lake:
+        return build_lake(self.settings)
+
+    def source(self, *statements: str | Path) -> None:
+        """Run statements, or files of tests/data, as the platform's owner."""
+        with psycopg.connect(self.source_owner_url, autocommit=True) as connection:
+            for statement in statements:
+                text = statement.read_text() if isinstance(statement, Path) else statement
+                connection.execute(text.encode())
+
+    def rows(self, query: str, parameters: Any = None) -> list[dict[str, Any]]:
+        """Rows of the warehouse, as its publisher sees them."""
+        with psycopg.connect(
+            self.settings.warehouse_url.get_secret_value(), row_factory=dict_row
+        ) as connection:
+            return connection.execute(query.encode(), parameters).fetchall()
+
+    def run(
+        self, job: str, first: str | None = None, last: str | None = None, *, check: bool = True
+    ) -> dg.ExecuteInProcessResult:
+        """Run a job for a range of partitions, in this process, on the real instance."""
+        tags = (
+            {
+                "dagster/asset_partition_range_start": first,
+                "dagster/asset_partition_range_end": last or first,
+            }
+            if first
+            else {}
+        )
+        return self.definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance, tags=tags, run_config=_QUIET, raise_on_error=check
+        )
+
+    def close(self) -> None:
+        if "instance" in self.__dict__:
+            self.instance.dispose()
+
+
+def build_deployment(
+    folder: Path,
+    make_settings: Callable[..., Settings],
+    fresh_database: Callable[..., str],
+    role_url: Callable[[str, str], str],
+    create_bucket: Callable[[str], None],
+    *,
+    time_zone: str = "Africa/Nairobi",
+    start_date: date = date(2024, 1, 1),
+    **overrides: object,
+) -> Deployment:
+    """Create the databases and the bucket, and migrate; the source is left empty."""
+    source = fresh_database("ticketing", connects=["boxoffice_source_reader"])
+    with psycopg.connect(source, autocommit=True) as connection:
+        connection.execute(
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
+            " GRANT SELECT ON TABLES TO boxoffice_source_reader"
+        )
+    warehouse = fresh_database("boxoffice_owner", connects=["boxoffice_publisher"])
+    bucket = f"lake-{secrets.token_hex(4)}"
+    create_bucket(bucket)
+    settings = make_settings(
+        source_url=role_url(source, "boxoffice_source_reader"),
+        warehouse_owner_url=warehouse,
+        warehouse_url=role_url(warehouse, "boxoffice_publisher"),
+        lake_catalog_url=fresh_database("boxoffice_lake"),
+        dagster_url=fresh_database("dagster").replace("postgresql://", "postgresql+psycopg2://"),
+        lake_bucket=bucket,
+        time_zone=time_zone,
+        start_date=start_date,
+        **overrides,
+    )
+    migrate(settings)
+    return Deployment(settings=settings, source_owner_url=source, folder=folder)
