@@ -116,6 +116,7 @@ def down(reporter: Reporter | None = None) -> None:
                 )
     with state.exclusive():
         leftovers = stop_leftovers(state.root)
+        state.supervisor_file.unlink(missing_ok=True)
     if leftovers:
         reporter.say(f"Stopped what was left running: {', '.join(leftovers)}.")
     elif running is None:

@@ -33,7 +33,7 @@ def endless() -> None:
     while True:
         time.sleep(0.1)
 
-defs = dg.Definitions(assets=[endless])
+defs = dg.Definitions(assets=[endless], executor=dg.in_process_executor)
 """
 LAUNCH = """mutation { launchRun(executionParams: {
   selector: {repositoryLocationName: "pipelines", repositoryName: "__repository__",
@@ -117,7 +117,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     root = tmp_path_factory.mktemp("checkout") / "box office"
     ignored = shutil.ignore_patterns(".*", "__pycache__", "bench", "docs", "tests", "*.egg-info")
     shutil.copytree(PROJECT_ROOT, root, ignore=ignored)
-    (root / "pipelines" / "definitions.py").write_text(DEFINITIONS)
+    definitions = root / "pipelines" / "definitions.py"
+    definitions.write_text(definitions.read_text() + DEFINITIONS)
     checkout = Checkout(root)
     yield checkout
     result = checkout.run("clean", "--yes")
@@ -170,8 +171,7 @@ def test_ctrl_c_stops_every_process_and_the_run_that_was_going_on_is_closed_next
 
 def test_down_stops_a_running_up_and_says_when_there_is_none(checkout: Checkout) -> None:
     up = checkout.start("up", "--no-history", "--orders", "1000")
-    env_file = checkout.root / ".boxoffice" / "supervisor.json"
-    wait_until(env_file.exists, checkout.output)
+    wait_until((checkout.root / ".boxoffice" / "supervisor.json").exists, checkout.output)
     stopped = checkout.run("down")
     assert stopped.returncode == 0, stopped.stderr
     assert up.wait(10) == 0, checkout.output.read_text()
