@@ -60,9 +60,7 @@ class MovementControl:
     sums: dict[str, int]
 
 
-def movement_controls(
-    lake: Lake, days: DayRange
-) -> tuple[dict[date, list[MovementControl]], int]:
+def movement_controls(lake: Lake, days: DayRange) -> tuple[dict[date, list[MovementControl]], int]:
     """Count and sum the ledger by day, kind and currency; also the lake snapshot that was read."""
     with _ledger(lake) as connection:
         rows = connection.execute(
@@ -116,15 +114,11 @@ def compute_rollup(
 
 
 @contextmanager
-def _ledger(
-    lake: Lake, warehouse_url: str | None = None
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def _ledger(lake: Lake, warehouse_url: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A session in one transaction, with the code's own ledger as ``movements``."""
     with lake.session() as connection:
         if warehouse_url is not None:
-            connection.execute(
-                f"ATTACH '{warehouse_url}' AS warehouse (TYPE postgres, READ_ONLY)"
-            )
+            connection.execute(f"ATTACH '{warehouse_url}' AS warehouse (TYPE postgres, READ_ONLY)")
         connection.execute("BEGIN")
         connection.execute(f"CREATE TEMP VIEW {MOVEMENTS} AS {movements_view()}")
         yield connection

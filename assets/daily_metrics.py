@@ -10,10 +10,9 @@ import dagster as dg
 import polars as pl
 
 from assets.compute import compute_days
-from assets.movements import MOVEMENTS
 from assets.partitioning import OWNERS, days_of
 from assets.presentation import dataset_schema, publication_metadata
-from assets.statements import code_version, dataset_sql, movements_view
+from assets.statements import MOVEMENTS, code_version, dataset_sql, movements_view
 from metrics.calendar import day_bounds, parse_date
 from metrics.datasets import DAILY_METRICS, DAILY_PAYMENTS, DAILY_TICKET_TYPES, Dataset
 from resources.lake import Lake

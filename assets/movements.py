@@ -37,15 +37,13 @@ _DIMENSIONS = (
 )
 
 
-def movements_asset(
-    daily: dg.DailyPartitionsDefinition, days_per_run: int
-) -> dg.AssetsDefinition:
+def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> dg.AssetsDefinition:
     """The ledger as an asset: a view of the lake, verified for each day."""
 
     @dg.asset(
         name=MOVEMENTS,
         description="The ledger: one row for each thing that happened, with a day and one signed "
-        "column for each base measure. A view over the raw tables; materializing a day verifies it.",
+        "column for each base measure. A view of the raw tables: materializing a day verifies it.",
         partitions_def=daily,
         deps=[fact.table for fact in FACTS.values() if not fact.is_pii],
         group_name="ledger",
@@ -71,7 +69,7 @@ def movements_asset(
     )
     def movements(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
-    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         """Count and sum the ledger's days, and refuse what could not be resolved."""
         days = days_of(context, "day")
         controls, snapshot = movement_controls(lake, days)
@@ -111,4 +109,3 @@ def movements_asset(
         )
 
     return movements
-

@@ -28,7 +28,9 @@ def days_of(context: dg.AssetExecutionContext, period: Period) -> DayRange:
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         raise TypeError(f"{context.assets_def.key} is not partitioned by time")
     keys = sorted(context.partition_keys)
-    if len(keys) != len(partitions.get_partition_keys_in_range(dg.PartitionKeyRange(keys[0], keys[-1]))):
+    if len(keys) != len(
+        partitions.get_partition_keys_in_range(dg.PartitionKeyRange(keys[0], keys[-1]))
+    ):
         raise dg.Failure(
             f"the run's partitions {keys[0]} to {keys[-1]} have gaps; launch a range without gaps"
         )
@@ -38,4 +40,3 @@ def days_of(context: dg.AssetExecutionContext, period: Period) -> DayRange:
     elif period == "month":
         last = next_month(last) - timedelta(days=1)
     return DayRange(partitions.timezone, first, last)
-

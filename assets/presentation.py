@@ -68,7 +68,7 @@ def publication_metadata(
     """What the UI shows of a published partition."""
     money = [m.name for m in dataset.metrics if m.unit == MONEY]
     counts = [m.name for m in dataset.metrics if m.unit != MONEY]
-    totals = {name: 0 for name in counts}
+    totals = dict.fromkeys(counts, 0)
     for values in publication.control_sums.values():
         for name in counts:
             totals[name] += values[name] or 0

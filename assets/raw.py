@@ -64,19 +64,15 @@ def _spec(fact: Fact) -> dg.AssetSpec:
     )
 
 
-def raw_assets(
-    daily: dg.DailyPartitionsDefinition, days_per_run: int
-) -> list[dg.AssetsDefinition]:
+def raw_assets(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> list[dg.AssetsDefinition]:
     """The catalogue, and the daily facts as one step that reads one snapshot of the source."""
 
-    @dg.multi_asset(
-        name="catalogue", specs=[_spec(fact) for fact in CATALOGUE], pool=SOURCE_POOL
-    )
+    @dg.multi_asset(name="catalogue", specs=[_spec(fact) for fact in CATALOGUE], pool=SOURCE_POOL)
     def catalogue(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         source: dg.ResourceParam[Source],
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         """Read organizers, events and ticket types as they are now."""
         extraction = extract_catalogue(lake, source)
         for fact in CATALOGUE:
@@ -98,7 +94,7 @@ def raw_assets(
         lake: dg.ResourceParam[Lake],
         source: dg.ResourceParam[Source],
         warehouse: dg.ResourceParam[Warehouse],
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         """Replace the days of the selected facts, all from one snapshot of the source."""
         days = days_of(context, "day")
         selected = [

@@ -12,10 +12,9 @@ import dagster as dg
 
 from assets.compute import PublishedDay, compute_rollup
 from assets.daily_metrics import split
-from assets.movements import MOVEMENTS
 from assets.partitioning import OWNERS, days_of
 from assets.presentation import dataset_schema, publication_metadata
-from assets.statements import code_version, dataset_sql, movements_view
+from assets.statements import MOVEMENTS, code_version, dataset_sql, movements_view
 from metrics.calendar import DayRange, next_month, parse_date
 from metrics.datasets import (
     DAILY_METRICS,

@@ -2,7 +2,7 @@
 
 Belongs here: everything that turns an instant into a business date or a date into instants. It is
 used by extraction, movements, partitions and the read API, because libraries disagree on days whose
-midnight is skipped or happens twice. Does not belong here: partitions and schedules (``pipelines``).
+midnight is skipped or happens twice. Does not belong here: partitions and schedules.
 
 A reporting day is the half-open interval from the first instant of its local date to the first
 instant of the next one: 23 or 25 hours long where the clock changes. Weeks are ISO 8601 weeks.
@@ -123,8 +123,9 @@ class DayRange:
             else:
                 stretches.append((day, day, offset))
         arms = [
-            f"least(DATE '{first}' + CAST((epoch_us({instant}) - {_epoch_us(self.time_zone, first)})"
-            f" // {24 * 3600 * 1_000_000} AS INTEGER), DATE '{last}')"
+            f"least(DATE '{first}' + CAST((epoch_us({instant})"
+            f" - {_epoch_us(self.time_zone, first)}) // {24 * 3600 * 1_000_000} AS INTEGER),"
+            f" DATE '{last}')"
             for first, last, _ in stretches
         ]
         if len(arms) == 1:

@@ -179,7 +179,8 @@ WEEKLY_REVENUE = Dataset(
 
 MONTHLY_REVENUE = Dataset(
     name="monthly_revenue",
-    description="Every metric per calendar month and event: the sum of its days; buyers counted anew.",
+    description="Every metric per calendar month and event: the sum of its days; buyers counted "
+    "anew.",
     period="month",
     grain=(
         Column("month_start", "date", "First day of the calendar month."),

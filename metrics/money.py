@@ -30,7 +30,9 @@ def exponent(currency: str | None) -> int:
     except ValueError:
         places = None
     if places is None:
-        raise MoneyError(f"{currency!r} is not an ISO 4217 currency code (three capitals, like KES)")
+        raise MoneyError(
+            f"{currency!r} is not an ISO 4217 currency code (three capitals, like KES)"
+        )
     return places
 
 

@@ -1,9 +1,9 @@
 """The metric registry: every published number, stated once.
 
-Belongs here: name, unit, meaning, formula and day of each metric. The DuckDB statements, the columns
-and comments in Postgres, the Dagster column schemas and ``docs/metrics.md`` all come from it. Adding a
-metric is one entry here and a migration. Does not belong here: which tables carry which metric
-(``metrics.datasets``), or how a row of the ledger is made (``assets/sql/movements.sql``).
+Belongs here: name, unit, meaning, formula and day of each metric. The DuckDB statements, the
+columns and comments in Postgres, the Dagster column schemas and ``docs/metrics.md`` all come from
+it. Adding a metric is one entry here and a migration. Does not belong here: which tables carry
+which metric (``metrics.datasets``), or how a row of the ledger is made (``assets/sql/movements.sql``).
 """
 
 from __future__ import annotations
@@ -175,7 +175,9 @@ _METRICS: tuple[Stored, ...] = (
         plus=("face_value", "buyer_fees", "tax"),
         minus=("discounts",),
     ),
-    Base("sale_reversals", MONEY, "Value un-sold by cancellation, less fees retained.", "cancelled"),
+    Base(
+        "sale_reversals", MONEY, "Value un-sold by cancellation, less fees retained.", "cancelled"
+    ),
     Derived(
         "net_sales",
         MONEY,
@@ -233,7 +235,9 @@ RATIOS: dict[str, Ratio] = {
         Ratio("request_conversion", "Share of requests completed.", "orders", "requests"),
         Ratio("checkout_conversion", "Orders per checkout started.", "orders", "checkouts"),
         Ratio("visitor_conversion", "Orders per visitor.", "orders", "visitors"),
-        Ratio("check_in_rate", "Share of tickets sold that were scanned.", "check_ins", "tickets_sold"),
+        Ratio(
+            "check_in_rate", "Share of tickets sold that were scanned.", "check_ins", "tickets_sold"
+        ),
     )
 }
 

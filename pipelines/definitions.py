@@ -54,9 +54,7 @@ def build_lake(settings: Settings) -> Lake:
     )
 
 
-def build_defs(
-    settings: Settings, resources: Mapping[str, object] | None = None
-) -> dg.Definitions:
+def build_defs(settings: Settings, resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """Build the project.
 
     Args:

@@ -103,4 +103,6 @@ def _run(
     if not result.success:
         failed = [event.message for event in result.all_events if event.is_step_failure]
         reasons = "\n".join(message or "" for message in failed)
-        raise RuntimeError(f"{job_name} failed for {tags or 'all'} (run {result.run_id}): {reasons}")
+        raise RuntimeError(
+            f"{job_name} failed for {tags or 'all'} (run {result.run_id}): {reasons}"
+        )

@@ -1,17 +1,17 @@
 """Dagster's Postgres storage with its connections kept open.
 
-Belongs here: nothing but the pooling. dagster-postgres opens a connection for every statement outside
-the webserver, and a backfill writes two events for each asset and day: most of a run's overhead was
-connecting (see docs/benchmarks.md).
+Belongs here: nothing but the pooling. dagster-postgres opens a connection for every statement
+outside the webserver, and a backfill writes two events for each asset and day: most of a run's
+overhead was connecting (see docs/benchmarks.md).
 """
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
-from dagster_postgres.storage import PostgresStorageConfig
 from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
 
 _STATEMENT_TIMEOUT_MS = 60_000
@@ -24,7 +24,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: PostgresStorageConfig
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
         """Build it from ``dagster.yaml``; the same configuration as the class it extends."""
         storage = cls(

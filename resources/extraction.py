@@ -122,8 +122,7 @@ def _begin(connection: duckdb.DuckDBPyConnection, source: Source) -> datetime:
     for fact in CATALOGUE:
         columns = ", ".join(table_columns(fact))
         connection.execute(
-            f"CREATE TEMP TABLE {fact.table} AS SELECT {columns}"
-            f" FROM {_rows(extraction_sql(fact))}"
+            f"CREATE TEMP TABLE {fact.table} AS SELECT {columns} FROM {_rows(extraction_sql(fact))}"
         )
     if row is None:
         raise RuntimeError("the source did not tell its time")
@@ -209,9 +208,7 @@ def _hmac_macro(secret: str) -> str:
     if len(key) > _HMAC_BLOCK:
         key = hashlib.sha256(key).digest()
     key = key.ljust(_HMAC_BLOCK, b"\0")
-    inner, outer = (
-        "".join(f"\\x{byte ^ pad:02X}" for byte in key) for pad in (0x36, 0x5C)
-    )
+    inner, outer = ("".join(f"\\x{byte ^ pad:02X}" for byte in key) for pad in (0x36, 0x5C))
     return (
         "CREATE TEMP MACRO buyer_key(organizer_id, identity) AS CASE WHEN identity IS NOT NULL THEN"
         f" CAST(left(sha256('{outer}'::BLOB || unhex(sha256('{inner}'::BLOB ||"

@@ -103,7 +103,9 @@ def _check_fact(
     except psycopg.Error as error:
         reason = error.diag.message_primary or str(error)
         return [
-            ContractProblem(fact.name, None, f"resources/source_sql/{fact.name}.sql fails: {reason}")
+            ContractProblem(
+                fact.name, None, f"resources/source_sql/{fact.name}.sql fails: {reason}"
+            )
         ]
     returned = {
         column.name: connection.adapters.types[column.type_code].name
@@ -115,9 +117,7 @@ def _check_fact(
     for column in fact.columns:
         if column.name not in returned:
             problems.append(
-                ContractProblem(
-                    fact.name, column.name, f"is missing; return it as {column.type}"
-                )
+                ContractProblem(fact.name, column.name, f"is missing; return it as {column.type}")
             )
         elif _TYPE_NAMES.get(returned[column.name], returned[column.name]) != column.type:
             problems.append(

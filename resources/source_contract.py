@@ -144,14 +144,18 @@ FACTS: dict[str, Fact] = {
                 _EVENT,
                 _text("channel", "Where the order was made, for example web."),
                 _CURRENCY,
-                _money("discount_minor", "Order-level discount, not in the tickets' charged prices."),
+                _money(
+                    "discount_minor", "Order-level discount, not in the tickets' charged prices."
+                ),
                 _money("buyer_fees_minor", "Fees charged to the buyer on top."),
                 _money("tax_minor", "Tax charged to the buyer on top."),
                 _money("total_minor", "What the buyer is charged in all."),
                 _money("platform_fee_minor", "The platform's fee for the order."),
                 _TEST,
                 _at("placed_at", "When the order was placed."),
-                _at("completed_at", "When it was fully paid, or free and confirmed.", nullable=True),
+                _at(
+                    "completed_at", "When it was fully paid, or free and confirmed.", nullable=True
+                ),
                 _at("cancelled_at", "When it was cancelled.", nullable=True),
                 _at("expired_at", "When it expired unpaid.", nullable=True),
                 _RECORDED,
@@ -235,7 +239,9 @@ FACTS: dict[str, Fact] = {
                 _CURRENCY,
                 _money("amount_minor", "Amount returned to the buyer."),
                 _money("platform_fee_returned_minor", "Platform fee returned to the organizer."),
-                _money("processing_fee_returned_minor", "Processing fee returned to the organizer."),
+                _money(
+                    "processing_fee_returned_minor", "Processing fee returned to the organizer."
+                ),
                 _TEST,
                 _at("succeeded_at", "When the refund succeeded."),
                 _SOLD,

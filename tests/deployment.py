@@ -1,4 +1,4 @@
-"""A whole deployment for tests: own databases and bucket, and a real Dagster instance on Postgres."""
+"""A whole deployment for tests: databases, bucket and a Dagster instance of its own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ class Deployment:
                         "custom": {
                             "module": "resources.dagster_storage",
                             "class": "PooledPostgresStorage",
-                            "config": {"postgres_url": self.settings.dagster_url.get_secret_value()},
+                            "config": {
+                                "postgres_url": self.settings.dagster_url.get_secret_value()
+                            },
                         }
                     },
                     "telemetry": {"enabled": False},

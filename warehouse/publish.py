@@ -4,8 +4,8 @@ Belongs here: the one transaction that replaces a partition of a finished table,
 fence, and what readers may know about it. Does not belong here: how the rows are computed
 (``assets``) or the tables (``warehouse.tables``).
 
-Dagster runs a step at least once, and a killed worker's step can live on. So the truth about what is
-published lives here: a publication with an older input, or by an older attempt, changes nothing.
+Dagster runs a step at least once, and a killed worker's step can live on. So the truth about what
+is published lives here: a publication of an older input, or by an older attempt, changes nothing.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Publication:
 
 def next_attempt(connection: psycopg.Connection[Any]) -> int:
     """Draw the number that orders this attempt among all others."""
-    return _one(connection.execute("SELECT nextval('ops.attempts') AS attempt"))["attempt"]
+    return int(_one(connection.execute("SELECT nextval('ops.attempts') AS attempt"))["attempt"])
 
 
 def publish(

@@ -7,6 +7,8 @@ with what the migrations build. Does not belong here: writing rows (``warehouse.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -21,7 +23,7 @@ metadata = sa.MetaData(
     }
 )
 
-_TYPES: dict[str, sa.types.TypeEngine[object]] = {
+_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "bigint": sa.BigInteger(),
     "date": sa.Date(),
     "text": sa.Text(),
