@@ -3,7 +3,7 @@
 Belongs here: name, unit, meaning, formula and day of each metric. The DuckDB statements, the
 columns and comments in Postgres, the Dagster column schemas and ``docs/metrics.md`` all come from
 it. Adding a metric is one entry here and a migration. Does not belong here: which tables carry
-which metric (``metrics.datasets``), or how a row of the ledger is made (``assets/sql/movements.sql``).
+which metric (``metrics.datasets``), or how a row of the ledger is made (``movements.sql``).
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Lake:
 
     @contextmanager
     def session(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """An in-memory DuckDB with the lake attached as ``lake``, spilling to a temporary folder."""
+        """An in-memory DuckDB with the lake attached as ``lake``; spills to a temporary folder."""
         with (
             tempfile.TemporaryDirectory(prefix="boxoffice-") as spill,
             duckdb.connect(
