@@ -1,0 +1,348 @@
+"""Publication: one version at a time, newest input wins, readers see old or new."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+
+import polars as pl
+import psycopg
+import pytest
+
+from metrics.datasets import DAILY_METRICS, DAILY_PAYMENTS
+from tests.deployment import Deployment
+from warehouse.migrate import check, upgrade
+from warehouse.publish import (
+    Outcome,
+    Provenance,
+    Publication,
+    connect,
+    extraction_watermarks,
+    next_attempt,
+    publish,
+    record_extraction,
+)
+
+DAY = date(2026, 3, 2)
+KEY = DAY.isoformat()
+
+
+@pytest.fixture(scope="module")
+def urls(
+    fresh_database: Callable[..., str], role_url: Callable[[str, str], str]
+) -> tuple[str, str, str]:
+    """URLs of one migrated warehouse as owner, publisher and reader."""
+    owner = fresh_database("boxoffice_owner", connects=["boxoffice_publisher", "boxoffice_reader"])
+    upgrade(owner)
+    return owner, role_url(owner, "boxoffice_publisher"), role_url(owner, "boxoffice_reader")
+
+
+@pytest.fixture
+def warehouse(urls: tuple[str, str, str]) -> Iterator[psycopg.Connection[dict[str, object]]]:
+    """A connection as publisher to an emptied warehouse."""
+    with psycopg.connect(urls[0], autocommit=True) as connection:
+        connection.execute(
+            "TRUNCATE reporting.daily_payments, reporting.daily_metrics, ops.partitions,"
+            " ops.publications, ops.extractions"
+        )
+    with connect(urls[1]) as connection:
+        yield connection
+
+
+def rows(*amounts: int, currency: str = "KES") -> pl.DataFrame:
+    """One row of daily_payments for each amount."""
+    return pl.DataFrame(
+        {
+            "business_date": [DAY] * len(amounts),
+            "organizer_id": [1] * len(amounts),
+            "event_id": list(range(1, len(amounts) + 1)),
+            "currency": [currency] * len(amounts),
+            "provider": ["MPESA"] * len(amounts),
+            "instrument": ['a,"b"\n\\N'] * len(amounts),
+            "payments": list(amounts),
+            "payments_count": [1] * len(amounts),
+            "refunds": [0] * len(amounts),
+            "refunds_count": [0] * len(amounts),
+            "chargebacks": [0] * len(amounts),
+            "net_collected": list(amounts),
+            "processing_fees": [0] * len(amounts),
+        }
+    )
+
+
+def provenance(input_version: int, attempt: int, *, is_complete: bool = True) -> Provenance:
+    return Provenance(
+        run_id="run",
+        attempt=attempt,
+        input_version=input_version,
+        lake_snapshot=input_version,
+        code_version="code",
+        source_watermark=datetime(2026, 3, 3, tzinfo=UTC),
+        is_complete=is_complete,
+    )
+
+
+def put(
+    connection: psycopg.Connection[dict[str, object]],
+    frame: pl.DataFrame,
+    input_version: int,
+    attempt: int,
+    **options: bool,
+) -> Publication:
+    return publish(
+        connection, DAILY_PAYMENTS, KEY, frame, provenance(input_version, attempt, **options)
+    )
+
+
+def visible(connection: psycopg.Connection[dict[str, object]]) -> list[object]:
+    found = connection.execute("SELECT payments FROM reporting.daily_payments ORDER BY event_id")
+    return [row["payments"] for row in found.fetchall()]
+
+
+def test_a_partition_is_replaced_and_described(
+    warehouse: psycopg.Connection[dict[str, object]],
+) -> None:
+    first = put(warehouse, rows(100, 200), 1, 1)
+    assert first.outcome is Outcome.PUBLISHED
+    assert first.control_sums["KES"]["payments"] == 300
+    second = put(warehouse, rows(100, 250, 7), 2, 2)
+    assert second.outcome is Outcome.PUBLISHED
+    assert second.data_version != first.data_version
+    assert visible(warehouse) == [100, 250, 7]
+    text = warehouse.execute("SELECT DISTINCT instrument FROM reporting.daily_payments").fetchall()
+    assert text == [{"instrument": 'a,"b"\n\\N'}]
+
+
+def test_identical_content_changes_nothing(
+    warehouse: psycopg.Connection[dict[str, object]],
+) -> None:
+    first = put(warehouse, rows(100, 200), 1, 1)
+    xmin = "SELECT xmin::text FROM reporting.daily_payments ORDER BY event_id"
+    written = warehouse.execute(xmin).fetchall()
+    again = put(warehouse, rows(100, 200), 5, 9)
+    assert again.outcome is Outcome.UNCHANGED
+    assert again.publication_id == first.publication_id
+    assert warehouse.execute(xmin).fetchall() == written
+    # The newer input was compared: an older one with other content must not come back.
+    assert put(warehouse, rows(999), 3, 10).outcome is Outcome.SUPERSEDED
+    assert visible(warehouse) == [100, 200]
+
+
+@pytest.mark.parametrize(
+    ("input_version", "attempt", "outcome"),
+    [
+        (11, 1, Outcome.PUBLISHED),  # a newer input wins, whoever computed it
+        (10, 6, Outcome.PUBLISHED),  # the same input, computed again later
+        (10, 4, Outcome.SUPERSEDED),  # a step that outlived its worker
+        (9, 99, Outcome.SUPERSEDED),  # a retry that read an older input
+    ],
+)
+def test_an_older_input_or_attempt_is_fenced_out(
+    warehouse: psycopg.Connection[dict[str, object]],
+    input_version: int,
+    attempt: int,
+    outcome: Outcome,
+) -> None:
+    put(warehouse, rows(1), 10, 5)
+    result = put(warehouse, rows(2), input_version, attempt)
+    assert result.outcome is outcome
+    assert visible(warehouse) == ([2] if outcome is Outcome.PUBLISHED else [1])
+
+
+def test_becoming_complete_is_a_publication_even_with_the_same_rows(
+    warehouse: psycopg.Connection[dict[str, object]],
+) -> None:
+    put(warehouse, rows(1), 1, 1, is_complete=False)
+    assert put(warehouse, rows(1), 2, 2, is_complete=True).outcome is Outcome.PUBLISHED
+    states = warehouse.execute("SELECT is_complete FROM ops.publications ORDER BY 1").fetchall()
+    assert states == [{"is_complete": False}, {"is_complete": True}]
+
+
+def test_an_empty_partition_is_published_with_no_rows(
+    warehouse: psycopg.Connection[dict[str, object]],
+) -> None:
+    put(warehouse, rows(1), 1, 1)
+    assert put(warehouse, rows(), 2, 2).row_count == 0
+    assert visible(warehouse) == []
+
+
+def test_a_row_that_breaks_an_identity_leaves_the_old_version(
+    warehouse: psycopg.Connection[dict[str, object]],
+) -> None:
+    put(warehouse, rows(1), 1, 1)
+    broken = rows(5).with_columns(net_collected=pl.lit(4))
+    with pytest.raises(psycopg.errors.CheckViolation):
+        put(warehouse, broken, 2, 2)
+    assert visible(warehouse) == [1]
+    assert warehouse.execute("SELECT count(*) AS n FROM ops.publications").fetchall() == [{"n": 1}]
+
+
+def test_readers_see_the_old_or_the_new_version_and_never_a_mix(
+    warehouse: psycopg.Connection[dict[str, object]], urls: tuple[str, str, str]
+) -> None:
+    versions = {tuple([value] * 300) for value in (1, 2)}
+    put(warehouse, rows(*[1] * 300), 1, 1)
+    seen: set[tuple[object, ...]] = set()
+    stop = threading.Event()
+
+    def read() -> None:
+        with connect(urls[2]) as reader:
+            while not stop.is_set():
+                seen.add(tuple(visible(reader)))
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for version in range(2, 60):
+        put(warehouse, rows(*[1 + version % 2] * 300), version, version)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert seen <= versions
+    assert seen
+
+
+KILLED = """
+import sys, os, signal
+sys.path[:0] = [sys.argv[1]]
+from tests.test_publish import rows, provenance, KEY
+from warehouse import publish as module
+from metrics.datasets import DAILY_PAYMENTS
+module._point_to = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+with module.connect(sys.argv[2]) as connection:
+    module.publish(connection, DAILY_PAYMENTS, KEY, rows(7, 8, 9), provenance(2, 2))
+"""
+
+
+def test_a_publisher_killed_before_its_commit_leaves_the_old_version(
+    warehouse: psycopg.Connection[dict[str, object]], urls: tuple[str, str, str]
+) -> None:
+    put(warehouse, rows(1), 1, 1)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+    killed = subprocess.run([sys.executable, "-c", KILLED, root, urls[1]], cwd=root)
+    assert killed.returncode == -signal.SIGKILL
+    assert visible(warehouse) == [1]
+    # The lock went with the process: the retry is not held up.
+    assert put(warehouse, rows(7, 8, 9), 2, 3).outcome is Outcome.PUBLISHED
+    assert visible(warehouse) == [7, 8, 9]
+
+
+def test_two_publishers_of_one_partition_take_turns(
+    warehouse: psycopg.Connection[dict[str, object]], urls: tuple[str, str, str]
+) -> None:
+    outcomes: list[tuple[int, Outcome]] = []
+
+    def run(version: int) -> None:
+        with connect(urls[1]) as connection:
+            outcomes.append((version, put(connection, rows(version), version, version).outcome))
+
+    threads = [threading.Thread(target=run, args=(version,)) for version in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 8
+    assert (8, Outcome.PUBLISHED) in outcomes
+    assert visible(warehouse) == [8]
+
+
+def test_a_day_is_only_as_fresh_as_its_oldest_fact(
+    warehouse: psycopg.Connection[dict[str, object]],
+) -> None:
+    early, late = datetime(2026, 3, 2, 12, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)
+    record_extraction(warehouse, [("orders", DAY, late, 5, 1, "run")])
+    assert extraction_watermarks(warehouse, ["orders", "tickets"], DAY, DAY) == {}
+    record_extraction(warehouse, [("tickets", DAY, early, 5, 1, "run")])
+    assert extraction_watermarks(warehouse, ["orders", "tickets"], DAY, DAY) == {DAY: early}
+    # An extraction that committed to the lake earlier tells nothing newer.
+    record_extraction(warehouse, [("tickets", DAY, late, 4, 1, "run")])
+    assert extraction_watermarks(warehouse, ["orders", "tickets"], DAY, DAY) == {DAY: early}
+
+
+def test_attempts_are_ordered(warehouse: psycopg.Connection[dict[str, object]]) -> None:
+    assert next_attempt(warehouse) < next_attempt(warehouse)
+
+
+def test_the_migrations_build_exactly_the_declared_tables(urls: tuple[str, str, str]) -> None:
+    upgrade(urls[0])
+    check(urls[0])
+
+
+def test_every_table_and_column_has_a_comment(urls: tuple[str, str, str]) -> None:
+    with psycopg.connect(urls[0]) as connection:
+        bare = connection.execute(
+            """SELECT c.relname, a.attname
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 AND NOT a.attisdropped
+            WHERE n.nspname IN ('reporting', 'ops') AND c.relkind = 'r'
+              AND c.relname <> 'alembic_version'
+              AND col_description(c.oid, a.attnum) IS NULL
+            UNION ALL
+            SELECT c.relname, NULL
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname IN ('reporting', 'ops') AND c.relkind = 'r'
+              AND c.relname <> 'alembic_version' AND obj_description(c.oid) IS NULL"""
+        ).fetchall()
+    assert bare == []
+
+
+def test_roles_may_do_no_more_than_their_part(urls: tuple[str, str, str]) -> None:
+    _, publisher, reader = urls
+    refused = {
+        publisher: [
+            "UPDATE reporting.daily_payments SET payments = 0",
+            "DELETE FROM ops.publications",
+            "UPDATE ops.publications SET row_count = 0",
+            "CREATE TABLE reporting.x ()",
+            "DROP TABLE reporting.daily_payments",
+        ],
+        reader: [
+            "INSERT INTO reporting.daily_payments DEFAULT VALUES",
+            "DELETE FROM reporting.daily_metrics",
+            "INSERT INTO ops.publications DEFAULT VALUES",
+            "SELECT nextval('ops.attempts')",
+            "CREATE TABLE ops.x ()",
+        ],
+    }
+    for url, statements in refused.items():
+        for statement in statements:
+            with (
+                psycopg.connect(url) as connection,
+                pytest.raises(psycopg.errors.InsufficientPrivilege),
+            ):
+                connection.execute(statement.encode())
+
+
+def test_readers_queries_use_the_indexes_made_for_them(urls: tuple[str, str, str]) -> None:
+    with psycopg.connect(urls[0]) as connection:
+        columns = ", ".join(name for name in DAILY_METRICS.metric_names)
+        zeros = ", ".join("0" for _ in DAILY_METRICS.metric_names)
+        connection.execute(
+            f"""INSERT INTO reporting.daily_metrics
+                (business_date, organizer_id, event_id, currency, {columns})
+            SELECT DATE '2025-01-01' + d, e % 100, e, 'KES', {zeros}
+            FROM generate_series(0, 99) AS d, generate_series(1, 500) AS e""".encode()
+        )
+        connection.execute("ANALYZE reporting.daily_metrics")
+        for index in DAILY_METRICS.indexes:
+            plan = connection.execute(
+                f"""EXPLAIN SELECT sum(gross_revenue) FROM reporting.daily_metrics
+                WHERE {index.columns[0]} = 7
+                  AND business_date >= '2025-01-02'""".encode()
+            ).fetchall()
+            name = f"daily_metrics_{'_'.join(index.columns)}_idx"
+            assert name in "\n".join(row[0] for row in plan), index.serves
+        connection.rollback()
+
+
+def test_a_deployment_keeps_publisher_and_owner_apart(
+    make_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = make_deployment()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        deployment.rows("CREATE TABLE reporting.x ()")
