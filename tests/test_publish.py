@@ -326,7 +326,7 @@ def test_readers_queries_use_the_indexes_made_for_them(urls: tuple[str, str, str
             f"""INSERT INTO reporting.daily_metrics
                 (business_date, organizer_id, event_id, currency, {columns})
             SELECT DATE '2025-01-01' + d, e % 100, e, 'KES', {zeros}
-            FROM generate_series(0, 99) AS d, generate_series(1, 500) AS e""".encode()
+            FROM generate_series(0, 364) AS d, generate_series(1, 300) AS e""".encode()
         )
         connection.execute("ANALYZE reporting.daily_metrics")
         for index in DAILY_METRICS.indexes:
