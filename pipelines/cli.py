@@ -7,9 +7,13 @@ modules that take long to import are imported inside the command that needs them
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
 
 app = typer.Typer(
     name="boxoffice",
@@ -24,6 +28,32 @@ def fail(message: object) -> typer.Exit:
     """Print what is wrong on standard error; raise what this returns."""
     typer.secho(f"Error: {message}", err=True, fg=typer.colors.RED)
     return typer.Exit(1)
+
+
+def load_settings() -> Settings:
+    """The settings, or an error that names every variable that is missing or wrong."""
+    from pydantic import ValidationError
+
+    from pipelines.settings import get_settings
+
+    try:
+        return get_settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"BOXOFFICE_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False)
+        )
+        raise fail(f"{wrong}. `boxoffice up` sets what is embedded.") from None
+
+
+def source_owner_url(settings: Settings) -> str:
+    """URL of the source's owner, or an error that says how to give it."""
+    if settings.source_owner_url is None:
+        raise fail(
+            "BOXOFFICE_SOURCE_OWNER_URL is not set; this command writes to the source database,"
+            " which is the embedded one or one you own"
+        )
+    return settings.source_owner_url.get_secret_value()
 
 
 @app.command()
@@ -84,6 +114,124 @@ def clean(
     try:
         local_up.clean()
     except (AlreadyRunningError, local_up.UpError) as error:
+        raise fail(error) from None
+
+
+@app.command("import")
+def import_csv(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="Holds organizers.csv, events.csv and orders.csv; ticket_types.csv, tickets.csv,"
+            " payments.csv and refunds.csv if there are any.",
+        ),
+    ],
+    time_zone: Annotated[
+        str | None,
+        typer.Option(help="Zone of local times whose row, event and organizer name none."),
+    ] = None,
+    allow_refused: Annotated[
+        bool, typer.Option("--allow-refused", help="Load the rows that passed nevertheless.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete all rows of the source tables first.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Where refused rows are written (.boxoffice/import-refused.csv)."),
+    ] = None,
+) -> None:
+    """Load CSV files into the source tables; every refused row is named. See docs/adopting.md."""
+    import psycopg
+
+    from local.progress import Reporter
+    from local.ticketing.import_summary import summary
+    from local.ticketing.importer import ImportFailedError, import_folder
+    from pipelines.settings import STATE_DIRECTORY
+
+    settings = load_settings()
+    owner_url = source_owner_url(settings)
+    report_path = report or STATE_DIRECTORY / "import-refused.csv"
+    reporter = Reporter()
+    if replace:
+        reporter.say("--replace: all rows of the source tables are deleted before loading.")
+    try:
+        with reporter.step(f"Importing {folder}") as step:
+            result = import_folder(
+                owner_url,
+                folder,
+                report_path,
+                time_zone=time_zone,
+                allow_refused=allow_refused,
+                replace=replace,
+                progress=step.progress,
+            )
+    except (ImportFailedError, OSError, psycopg.Error) as error:
+        raise fail(f"{error}\nNothing was loaded or changed.") from None
+    for line in summary(result, report_path, settings.time_zone):
+        reporter.say(line)
+    if result.refused and not allow_refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    for_seconds: Annotated[
+        float | None, typer.Option("--for", help="Seconds to run; until Ctrl-C if not given.")
+    ] = None,
+    orders: Annotated[int | None, typer.Option(help="Stop after this many new orders.")] = None,
+    speed: Annotated[
+        float, typer.Option(help="Minutes of orders per minute of the wall clock.")
+    ] = 1.0,
+    rate: Annotated[float, typer.Option(help="Orders per minute at speed 1.")] = 30.0,
+) -> None:
+    """Let the sample platform go on living: new orders, and changes of past ones."""
+    import psycopg
+
+    from local.progress import Reporter
+    from local.ticketing import simulate as simulation
+
+    def counted(report: simulation.SimulationReport) -> str:
+        kinds = [f"{count:,} {kind}" for kind, count in sorted(report.counts.items()) if count]
+        return ", ".join(kinds) or "nothing yet"
+
+    settings = load_settings()
+    owner_url = source_owner_url(settings)
+    reporter = Reporter()
+    try:
+        with reporter.step("Simulating (Ctrl-C stops it)") as step:
+            result = simulation.simulate(
+                owner_url,
+                for_seconds=for_seconds,
+                orders=orders,
+                rate=rate,
+                speed=speed,
+                time_zone=settings.time_zone,
+                on_tick=lambda report: step.progress(counted(report), None),
+            )
+            step.detail = f"in {result.ticks:,} transactions"
+    except (ValueError, RuntimeError, psycopg.Error) as error:
+        raise fail(error) from None
+    except KeyboardInterrupt:
+        raise fail("interrupted twice: the transaction under way was rolled back") from None
+    reporter.say(f"Wrote {counted(result)}.")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the warehouse and the lake to this code's version; safe to repeat."""
+    import psycopg
+    import sqlalchemy.exc
+
+    from local.progress import Reporter
+    from pipelines.migrate import migrate as migrate_all
+
+    settings = load_settings()
+    try:
+        with Reporter().step("Migrating the warehouse and the lake"):
+            migrate_all(settings)
+    except (psycopg.OperationalError, sqlalchemy.exc.OperationalError) as error:
         raise fail(error) from None
 
 
