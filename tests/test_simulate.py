@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from local.ticketing import simulate as simulation
 from local.ticketing.invariants import violations
 from local.ticketing.seed import seed
 from local.ticketing.simulate import SimulationReport, simulate
@@ -172,26 +175,29 @@ def test_ahead_continues_from_the_databases_last_instant(
     assert timedelta(minutes=10) < report.last_instant - last < timedelta(hours=6)
 
 
-def test_an_interrupted_tick_is_rolled_back_as_a_whole(
-    make_platform: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_ctrl_c_finishes_the_tick_and_a_second_one_rolls_it_back(
+    make_platform: Callable[[], str], monkeypatch: pytest.MonkeyPatch, interrupts: int
 ) -> None:
-    from local.ticketing import simulate as module
-
     url = make_platform()
     reports: list[SimulationReport] = []
-    run = module._Simulation._run
+    run = simulation._Simulation._run
 
     def interrupted(self: Any, name: str, parameters: Any) -> int:
         if name == "count_page_views" and len(reports) == 2:
-            raise KeyboardInterrupt
+            for _ in range(interrupts):
+                signal.raise_signal(signal.SIGINT)
         return run(self, name, parameters)
 
-    monkeypatch.setattr(module._Simulation, "_run", interrupted)
+    monkeypatch.setattr(simulation._Simulation, "_run", interrupted)
     clock = Clock(UNTIL, timedelta(minutes=1))
-    report = simulate(url, rate=10, tick_seconds=0.001, clock=clock, on_tick=reports.append)
-    assert report.ticks == 2
-    assert value(url, "SELECT count(*) FROM orders") == 2_000 + report.counts["orders"]
-    assert violations(url, report.last_instant) == {}
+    arguments: dict[str, Any] = {"rate": 10, "tick_seconds": 0.001, "clock": clock}
+    with pytest.raises(KeyboardInterrupt) if interrupts == 2 else nullcontext():
+        simulate(url, **arguments, on_tick=reports.append)
+    assert reports[-1].ticks == (3 if interrupts == 1 else 2)
+    assert value(url, "SELECT count(*) FROM orders") == 2_000 + reports[-1].counts["orders"]
+    assert violations(url, reports[-1].last_instant) == {}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_two_simulators_take_turns(make_platform: Callable[[], str]) -> None:

@@ -153,7 +153,13 @@ def open_engine(
         engine = Engine(connection, Path(folder))
         engine.set_variables({"seed": seed})
         connection.execute((SQL_DIRECTORY / "macros.sql").read_text(encoding="utf-8"))
-        yield engine
+        try:
+            yield engine
+        except RuntimeError as error:
+            # DuckDB reports a Ctrl-C during a statement this way.
+            if str(error) == "Query interrupted":
+                raise KeyboardInterrupt from error
+            raise
 
 
 def stored_columns(

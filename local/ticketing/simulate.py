@@ -15,6 +15,7 @@ Numbers continue from the highest in the database; simulators take turns by an a
 from __future__ import annotations
 
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import FrameType
 from typing import Any
 
 import psycopg
@@ -98,7 +100,8 @@ def simulate(
     """Append orders, and changes of past ones, until told to stop.
 
     Stops after ``for_seconds``, after ``orders`` new orders, when ``stop`` is set or at Ctrl-C,
-    whichever comes first; a tick under way at Ctrl-C is rolled back as a whole.
+    whichever comes first. The tick under way is finished; a second Ctrl-C rolls it back as a whole
+    and raises KeyboardInterrupt.
 
     Args:
         owner_url: ``postgresql://`` URL of the platform's owner.
@@ -126,7 +129,11 @@ def simulate(
         raise ValueError("for_seconds and orders must be positive when given")
     stopping = stop or threading.Event()
     started, begun = clock(), time.monotonic()
-    with psycopg.connect(owner_url) as connection, open_engine(seed) as engine:
+    with (
+        _stop_at_interrupt(stopping),
+        psycopg.connect(owner_url) as connection,
+        open_engine(seed) as engine,
+    ):
         schema = _require_platform(connection)
         simulation = _Simulation(connection, engine, schema, seed, time_zone)
         simulation.attach(owner_url)
@@ -135,28 +142,25 @@ def simulate(
         report = SimulationReport(origin, origin)
         due, previous = 0.0, started - timedelta(seconds=max(tick_seconds, 1.0))
         before = min(first, origin)
-        try:
-            while not stopping.is_set():
-                wall = clock()
-                now = origin + (wall - started) * speed if ahead else wall
-                due += (wall - previous).total_seconds() / 60 * rate * speed
-                previous = wall
-                new_orders = int(due)
-                due -= new_orders
-                if orders is not None:
-                    new_orders = min(new_orders, orders - report.counts["orders"])
-                if now > before:
-                    simulation.tick(before, now, new_orders, report)
-                    before = now
-                    if on_tick is not None:
-                        on_tick(report)
-                if orders is not None and report.counts["orders"] >= orders:
-                    break
-                if for_seconds is not None and time.monotonic() - begun >= for_seconds:
-                    break
-                stopping.wait(tick_seconds)
-        except KeyboardInterrupt:
-            connection.rollback()
+        while not stopping.is_set():
+            wall = clock()
+            now = origin + (wall - started) * speed if ahead else wall
+            due += (wall - previous).total_seconds() / 60 * rate * speed
+            previous = wall
+            new_orders = int(due)
+            due -= new_orders
+            if orders is not None:
+                new_orders = min(new_orders, orders - report.counts["orders"])
+            if now > before:
+                simulation.tick(before, now, new_orders, report)
+                before = now
+                if on_tick is not None:
+                    on_tick(report)
+            if orders is not None and report.counts["orders"] >= orders:
+                break
+            if for_seconds is not None and time.monotonic() - begun >= for_seconds:
+                break
+            stopping.wait(tick_seconds)
     return report
 
 
@@ -343,6 +347,25 @@ class _Simulation:
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)
+
+
+@contextmanager
+def _stop_at_interrupt(stopping: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C finish the tick; only the main thread can ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _require_platform(connection: psycopg.Connection[tuple[Any, ...]]) -> str:

@@ -1,5 +1,6 @@
 -- Money going back: for each cancellation what was un-sold less what is retained, hours to weeks later,
--- for a few after a failed attempt; and goodwill refunds that cancel nothing.
+-- for a few after a failed attempt; and goodwill refunds that cancel nothing. What has been cancelled by
+-- `until` has been asked for by then.
 WITH owed AS (
     SELECT x.order_id, c.cancelled_at AS decided_at, sum(x.unsold_minor - x.retained_fee_minor)::BIGINT AS amount_minor,
            sum(x.retained_fee_minor)::BIGINT AS retained_fee_minor,
@@ -12,7 +13,8 @@ WITH owed AS (
     WHERE completed_at IS NOT NULL AND u('goodwill', order_id) < 0.003
 ), dated AS (
     SELECT w.*, o.event_id, o.provider, o.instrument, o.currency, o.is_test, o.total_minor, o.platform_fee_minor, o.fee_ppm, p.payment_id,
-           decided_at + minutes(10 * u('refund asked', order_id)) AS asked_at,
+           CASE WHEN decided_at > getvariable('until') THEN decided_at
+                ELSE least(decided_at + minutes(10 * u('refund asked', order_id)), getvariable('until')) END AS asked_at,
            hours(22 * exp(1.1 * normal('refund lag', order_id))) + seconds(30) AS lag, u('refund fails', order_id) < 0.06 AS fails_first
     FROM owed AS w
     JOIN order_plan AS o USING (order_id)
