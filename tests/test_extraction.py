@@ -1,0 +1,175 @@
+"""Extraction: one snapshot of the source, keyed and dated rows, days replaced as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from metrics.calendar import DayRange
+from resources import extraction
+from resources.extraction import Extraction, extract, extract_catalogue
+from resources.lake import Lake
+from resources.source import Source
+from resources.source_contract import DAILY_FACTS, FACTS, Fact
+from tests.deployment import SQL, Deployment
+
+SCHEMA = Path(__file__).parent.parent / "local" / "ticketing"
+DAYS = DayRange("Africa/Nairobi", date(2024, 1, 10), date(2024, 2, 3))
+SECRET = "a secret of at least thirty-two characters"
+
+
+@pytest.fixture
+def deployment(make_deployment: Callable[..., Deployment]) -> Deployment:
+    made = make_deployment()
+    made.source(SCHEMA / "schema.sql", SCHEMA / "indexes.sql")
+    made.source(SQL / "golden.sql", SQL / "golden_refund.sql")
+    return made
+
+
+def source_of(deployment: Deployment) -> Source:
+    return Source(deployment.settings.source_url.get_secret_value(), SECRET)
+
+
+def run(deployment: Deployment, token: str, days: DayRange = DAYS) -> Extraction:
+    return extract(deployment.lake, source_of(deployment), days, DAILY_FACTS, token)
+
+
+def lake_rows(lake: Lake, query: str) -> list[tuple[object, ...]]:
+    with lake.session() as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_row_is_stored_on_each_of_its_days_with_what_happened_on_it(
+    deployment: Deployment,
+) -> None:
+    result = run(deployment, "one")
+    assert result.days["tickets"][date(2024, 1, 11)].row_count == 2
+    assert result.days["tickets"][date(2024, 2, 2)].row_count == 1
+    assert result.days["tickets"][date(2024, 2, 1)].row_count == 0
+    assert lake_rows(
+        deployment.lake,
+        "SELECT business_date, ticket_id, sale_date, is_issued_day, is_cancelled_day"
+        " FROM lake.raw_tickets ORDER BY ALL",
+    ) == [
+        (date(2024, 1, 11), 1, date(2024, 1, 11), True, False),
+        (date(2024, 1, 11), 2, date(2024, 1, 11), True, False),
+        (date(2024, 2, 2), 2, date(2024, 1, 11), False, True),
+    ]
+
+
+def test_a_day_is_the_same_whatever_range_it_was_extracted_in(deployment: Deployment) -> None:
+    everything = " UNION ALL BY NAME ".join(
+        f"(SELECT '{fact.name}' AS fact, * FROM lake.{fact.table})" for fact in DAILY_FACTS
+    )
+    query = f"SELECT CAST(row(COLUMNS(*)) AS VARCHAR) FROM ({everything}) ORDER BY ALL"
+    run(deployment, "range")
+    together = lake_rows(deployment.lake, query)
+    for day in (date(2024, 1, 10), date(2024, 1, 11), date(2024, 2, 1), date(2024, 2, 2)):
+        run(deployment, f"day-{day}", DayRange(DAYS.time_zone, day, day))
+    assert lake_rows(deployment.lake, query) == together
+
+
+def test_extracting_again_replaces_and_never_adds(deployment: Deployment) -> None:
+    run(deployment, "first")
+    deployment.source("DELETE FROM tickets WHERE ticket_id = 1")
+    run(deployment, "second")
+    assert lake_rows(deployment.lake, "SELECT count(*) FROM lake.raw_tickets") == [(2,)]
+    assert lake_rows(deployment.lake, "SELECT count(*) FROM lake.raw_orders") == [(1,)]
+
+
+def test_days_outside_the_range_are_left_alone(deployment: Deployment) -> None:
+    run(deployment, "all")
+    deployment.source("UPDATE payments SET amount_minor = 1", "UPDATE refunds SET amount_minor = 1")
+    run(deployment, "february", DayRange(DAYS.time_zone, date(2024, 2, 1), date(2024, 2, 3)))
+    assert lake_rows(
+        deployment.lake,
+        "SELECT (SELECT sum(amount_minor) FROM lake.raw_payments),"
+        " (SELECT sum(amount_minor) FROM lake.raw_refunds)",
+    ) == [(1_000_000, 1)]
+
+
+def test_the_buyer_key_is_an_hmac_of_the_normalized_identity_per_organizer(
+    deployment: Deployment,
+) -> None:
+    run(deployment, "one")
+    expected = hmac.new(SECRET.encode(), b"1:amina@example.org", hashlib.sha256).hexdigest()[:32]
+    rows = lake_rows(
+        deployment.lake, "SELECT replace(buyer_key::VARCHAR, '-', '') FROM lake.raw_orders"
+    )
+    assert rows == [(expected,)]
+
+
+def test_all_facts_of_a_run_are_read_from_one_snapshot(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sale committed between two facts of a run is in none of them."""
+    staged: list[str] = []
+    original = Lake.stage
+
+    def stage(self: Lake, connection: object, fact: Fact, select: str, token: str) -> str | None:
+        path = original(self, connection, fact, select, token)  # type: ignore[arg-type]
+        staged.append(fact.name)
+        if len(staged) == 1:
+            with psycopg.connect(deployment.source_owner_url, autocommit=True) as other:
+                other.execute("UPDATE payments SET amount_minor = 5, confirmed_at = '2024-01-12Z'")
+                other.execute("INSERT INTO organizers VALUES (2, 'New', NULL, now(), now())")
+        return path
+
+    monkeypatch.setattr(Lake, "stage", stage)
+    result = run(deployment, "one")
+    assert staged[0] != "payments"
+    assert staged == [fact.name for fact in DAILY_FACTS]
+    assert (
+        result.days["payments"][date(2024, 1, 11)].control_sums["KES"]["amount_minor"] == 1_000_000
+    )
+    assert result.catalogue_rows["organizers"] == 1
+
+
+def test_the_catalogue_is_replaced_only_where_it_changed(deployment: Deployment) -> None:
+    first = extract_catalogue(deployment.lake, source_of(deployment))
+    assert first.changed_catalogue == {"raw_organizers", "raw_events", "raw_ticket_types"}
+    deployment.source("UPDATE events SET name = 'Renamed'")
+    again = extract_catalogue(deployment.lake, source_of(deployment))
+    assert again.changed_catalogue == {"raw_events"}
+
+
+def test_the_source_cannot_be_written_through_the_pipeline_s_role(deployment: Deployment) -> None:
+    with (
+        psycopg.connect(deployment.settings.source_url.get_secret_value()) as connection,
+        pytest.raises(psycopg.Error),
+    ):
+        connection.execute("UPDATE orders SET total_minor = 0")
+
+
+def test_a_failed_commit_leaves_the_lake_as_it_was(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(deployment, "first")
+    before = lake_rows(deployment.lake, "SELECT * FROM lake.raw_orders")
+    deployment.source("UPDATE orders SET total_minor = 7")
+
+    def fail(*_: object) -> frozenset[str]:
+        raise RuntimeError("stop")
+
+    monkeypatch.setattr(extraction, "_replace_catalogue", fail)
+    with pytest.raises(RuntimeError, match="stop"):
+        run(deployment, "second")
+    assert lake_rows(deployment.lake, "SELECT * FROM lake.raw_orders") == before
+
+
+def test_every_fact_has_a_statement_and_a_table(deployment: Deployment) -> None:
+    tables = {
+        row[0]
+        for row in lake_rows(
+            deployment.lake,
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'",
+        )
+    }
+    assert {fact.table for fact in FACTS.values()} <= tables
+    assert DAYS.last - DAYS.first > timedelta(days=20)
