@@ -23,6 +23,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 
+source_app = typer.Typer(help="The ticketing platform that is read.", no_args_is_help=True)
+app.add_typer(source_app, name="source")
+
 
 def fail(message: object) -> typer.Exit:
     """Print what is wrong on standard error; raise what this returns."""
@@ -54,6 +57,10 @@ def source_owner_url(settings: Settings) -> str:
             " which is the embedded one or one you own"
         )
     return settings.source_owner_url.get_secret_value()
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @app.command()
@@ -173,6 +180,118 @@ def import_csv(
         reporter.say(line)
     if result.refused and not allow_refused:
         raise typer.Exit(1)
+
+
+@app.command()
+def backfill(
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="First reporting day, YYYY-MM-DD.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DAY", help="Last reporting day, YYYY-MM-DD.")
+    ] = None,
+    metrics_only: Annotated[
+        bool,
+        typer.Option("--metrics-only", help="Recompute from the lake, do not read the source."),
+    ] = False,
+    retry: Annotated[
+        str | None,
+        typer.Option(metavar="BACKFILL_ID", help="Run the days again that it did not publish."),
+    ] = None,
+    follow: Annotated[
+        str | None, typer.Option(metavar="BACKFILL_ID", help="Only wait until it has ended.")
+    ] = None,
+    cancel: Annotated[
+        str | None, typer.Option(metavar="BACKFILL_ID", help="Stop it; published days stay.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until it has ended.")] = True,
+) -> None:
+    """Publish a range of days anew, through the running Dagster, in bounded runs."""
+    from local.progress import Reporter
+    from pipelines import backfill as backfills
+    from pipelines.webserver import Webserver, WebserverError
+
+    ranged = first is not None or last is not None or metrics_only
+    if sum([ranged, retry is not None, follow is not None, cancel is not None]) != 1:
+        raise fail("give --from and --to, or one of --retry, --follow, --cancel")
+    if ranged and (first is None or last is None):
+        raise fail("--from and --to are given together; both days are included")
+    url = load_settings().dagster_webserver_url
+    if url is None:
+        raise fail(
+            "BOXOFFICE_DAGSTER_WEBSERVER_URL is not set. `make up` sets it; else set it to the "
+            "address of a running Dagster webserver"
+        )
+    reporter = Reporter()
+    try:
+        dagster = Webserver(url)
+        if first is not None and last is not None:
+            backfill_id = backfills.launch(dagster, first, last, metrics_only=metrics_only)
+        elif retry is not None:
+            backfill_id = backfills.retry(dagster, retry)
+        elif cancel is not None:
+            backfills.cancel(dagster, backfill_id := cancel)
+        else:
+            backfill_id = str(follow)
+        reporter.say(f"Backfill {backfill_id}: {backfills.page(dagster, backfill_id)}")
+        if not wait:
+            return
+        with reporter.step("Backfill") as step:
+            ended = backfills.follow(dagster, backfill_id, step.progress, step.say)
+            step.detail = f"{len(ended.published)} of {len(ended.days)} days published"
+        if ended.missing and cancel is None:
+            raise fail(backfills.explain(dagster, ended))
+    except (backfills.BackfillError, WebserverError) as error:
+        raise fail(error) from None
+    except KeyboardInterrupt:
+        reporter.say(
+            "\nNo longer waiting; the backfill goes on. Look again with"
+            f" `boxoffice backfill --follow {backfill_id}`, stop it with"
+            f" `boxoffice backfill --cancel {backfill_id}`."
+        )
+        raise typer.Exit(130) from None
+
+
+@source_app.command("check")
+def check_source(
+    day: Annotated[
+        str | None,
+        typer.Option(help="Reporting day whose statements are planned, YYYY-MM-DD (yesterday)."),
+    ] = None,
+) -> None:
+    """Compare what the source returns with the contract; see docs/adopting.md."""
+    from datetime import UTC, datetime, timedelta
+
+    import psycopg
+
+    from metrics.calendar import DayRange, business_date, parse_date
+    from resources.source import check_contract
+    from resources.source_check import check_plans, check_role
+    from resources.source_contract import FACTS
+
+    settings = load_settings()
+    url = settings.source_url.get_secret_value()
+    try:
+        yesterday = business_date(settings.time_zone, datetime.now(UTC)) - timedelta(days=1)
+        checked = parse_date(day) if day else yesterday
+        days = DayRange(settings.time_zone, checked, checked)
+        problems = check_contract(url, days)
+        with psycopg.connect(url) as connection:
+            warnings = check_role(connection) + check_plans(connection, days)
+    except (ValueError, psycopg.Error) as error:
+        raise fail(error) from None
+    width = max(map(len, FACTS))
+    for name, fact in FACTS.items():
+        wrong = [problem for problem in problems if problem.fact == name]
+        state = f"problems: {len(wrong)}" if wrong else f"ok, {len(fact.columns)} columns"
+        typer.secho(f"  {name:<{width}}  {state}", fg=typer.colors.RED if wrong else None)
+        for problem in wrong:
+            typer.echo(f"  {'':<{width}}    {problem}")
+    for warning in warnings:
+        typer.secho(f"Warning: {warning.message}", fg=typer.colors.YELLOW)
+    if problems:
+        raise fail(f"the source breaks the contract: {_counted(len(problems), 'problem')}")
+    typer.echo(f"The source keeps the contract; {_counted(len(warnings), 'warning')}.")
 
 
 @app.command()

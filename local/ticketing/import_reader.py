@@ -90,6 +90,7 @@ class CsvFile:
         self.path = path
         self.size = path.stat().st_size
         self.blank_lines = 0
+        self._handle: TextIO | None = None
         with self._open() as handle:
             try:
                 self.header: list[str] = next(csv.reader(handle, strict=True), [])
@@ -98,10 +99,11 @@ class CsvFile:
         if not self.header:
             raise HeaderError(f"{path.name} is empty; its first line must name the columns")
 
-    def records(self) -> Iterator[tuple[int, list[str] | Problem, int]]:
-        """Line, cells (or why they cannot be told apart) and bytes read so far, row by row."""
+    def records(self) -> Iterator[tuple[int, list[str] | Problem]]:
+        """Line and cells, or why they cannot be told apart, row by row."""
         width = len(self.header)
         with self._open() as handle:
+            self._handle = handle
             reader = csv.reader(handle, strict=True)
             next(reader)
             while True:
@@ -113,24 +115,26 @@ class CsvFile:
                 except csv.Error as error:
                     detail = f"{error}, lines {line} to {reader.line_num}"
                     reason = "cannot be read as CSV; check its quotes"
-                    yield line, Problem(line, "", "", reason, detail), self._position(handle)
+                    yield line, Problem(line, "", "", reason, detail)
                     continue
-                if not row:
+                if len(row) == width:
+                    yield line, row
+                elif not row:
                     self.blank_lines += 1
-                elif len(row) != width:
-                    reason = "has another number of columns than the header"
-                    detail = f"{len(row)} instead of {width}"
-                    problem = Problem(line, "", _shown(",".join(row)), reason, detail)
-                    yield line, problem, self._position(handle)
                 else:
-                    yield line, row, self._position(handle)
+                    reason = "has another number of columns than the header; check its commas"
+                    detail = f"{len(row)} instead of {width}"
+                    yield line, Problem(line, "", _shown(",".join(row)), reason, detail)
+
+    @property
+    def share_read(self) -> float:
+        """How much of the file :meth:`records` has read, 0 to 1."""
+        if self._handle is None or self._handle.closed:
+            return 1.0
+        return self._handle.buffer.tell() / max(self.size, 1)
 
     def _open(self) -> TextIO:
         return self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
-
-    @staticmethod
-    def _position(handle: TextIO) -> int:
-        return handle.buffer.tell()
 
 
 class RowReader:
@@ -165,40 +169,49 @@ class RowReader:
         self._parent: Parent | None = None
         self._zone: ZoneInfo | None = None
         self._currency: str | None = None
-        self._readers = [(bound, self._reader(bound)) for bound in bounds]
-        self.staged = [bound.column.staged for bound in bounds if bound.column.is_staged]
+        # A column the file lacks is left to the staging table, unless its parent may tell it.
+        present = [
+            bound
+            for bound in bounds
+            if bound.index is not None
+            or bound.local_index is not None
+            or bound.column.kind in {"currency", "time_zone"}
+        ]
+        self.staged = [bound.column.staged for bound in present if bound.column.is_staged]
+        self._readers = [(bound, self._reader(bound), bound.column.is_staged) for bound in present]
 
     def convert(self, line: int, row: list[str]) -> tuple[list[object], list[Problem]]:
         """Typed values of a row in the order of ``staged``, or every problem it has."""
         self._parent, self._zone, self._currency = None, self._fallback, None
         values: list[object] = []
-        failed: list[tuple[int | None, str, CellError]] = []
-        keys: dict[str, object] = {}
-        for bound, read in self._readers:
+        failed: list[tuple[Bound, CellError]] = []
+        for bound, read, is_staged in self._readers:
             try:
                 value = read(row)
             except CellError as error:
-                failed.append((self._culprit(bound, row), bound.column.staged, error))
+                failed.append((bound, error))
                 value = None
-            if bound.column.is_staged:
+            if is_staged:
                 values.append(value)
-            if bound.column.name in {self._format.key, "order_id"}:
-                keys[bound.column.name] = value
         if not failed:
             return values, []
-        key, order_id = keys.get(self._format.key), keys.get("order_id")
-        return values, [
-            Problem(
-                line,
-                name if index is None else self._header[index],
-                "" if index is None else _shown(row[index]),
-                error.reason,
-                error.detail,
-                key if isinstance(key, int) else None,
-                order_id if isinstance(order_id, int) else None,
-            )
-            for index, name, error in failed
-        ]
+        return values, [self._problem(line, row, values, *failure) for failure in failed]
+
+    def _problem(
+        self, line: int, row: list[str], values: list[object], bound: Bound, error: CellError
+    ) -> Problem:
+        read = dict(zip(self.staged, values, strict=True))
+        key, order_id = read.get(self._format.key), read.get("order_id")
+        index = self._culprit(bound, row)
+        return Problem(
+            line,
+            bound.column.staged if index is None else self._header[index],
+            "" if index is None else _shown(row[index]),
+            error.reason,
+            error.detail,
+            key if isinstance(key, int) else None,
+            order_id if isinstance(order_id, int) else None,
+        )
 
     @staticmethod
     def _culprit(bound: Bound, row: list[str]) -> int | None:

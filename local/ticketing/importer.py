@@ -325,7 +325,7 @@ def _copy(
     while batch := list(islice(records, _BATCH_ROWS)):
         problems: list[Problem] = []
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for line, row, _ in batch:
+            for line, row in batch:
                 if isinstance(row, Problem):
                     problems.append(row)
                     continue
@@ -336,7 +336,7 @@ def _copy(
                     copy.write_row([line, *values])
         _copy_problems(connection, file_format, problems)
         counts.rows += len(batch)
-        tell(f"reading {file_format.name}, {counts.rows:,} rows", batch[-1][2] / max(file.size, 1))
+        tell(f"reading {file_format.name}, {counts.rows:,} rows", file.share_read)
     counts.blank_lines = file.blank_lines
 
 
