@@ -5,7 +5,8 @@ Belongs here: turning figures into Dagster metadata. Does not belong here: compu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -30,8 +31,7 @@ def dataset_schema(dataset: Dataset) -> dg.TableSchema:
     """Dagster column schema of a finished dataset, with the registry's definitions."""
     dimensions = [(c.name, c.type, c.description) for c in (*dataset.grain, *dataset.attributes)]
     measures = [
-        (m.name, "bigint", f"{m.definition} On the day of: {m.day}. {m.formula}")
-        for m in dataset.metrics
+        (m.name, "bigint", f"{m.definition} On the day of: {m.day}.") for m in dataset.metrics
     ]
     return column_schema(*dimensions, *measures)
 
@@ -39,26 +39,39 @@ def dataset_schema(dataset: Dataset) -> dg.TableSchema:
 def control_table(
     sums: Mapping[str, Mapping[str, int]], names: Sequence[str]
 ) -> dg.TableMetadataValue:
-    """Control sums as a table, a row for each currency and amounts in its decimals."""
+    """Control sums as a table: a row for each measure, a column for each currency."""
+    currencies = sorted(sums)
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
-                {"currency": currency}
-                | {name: format_minor(values[name] or 0, currency) for name in names}
+                {"measure": name}
+                | {
+                    currency: format_minor(sums[currency][name] or 0, currency)
+                    for currency in currencies
+                }
             )
-            for currency, values in sorted(sums.items())
+            for name in names
         ],
-        schema=dg.TableSchema([dg.TableColumn("currency"), *(dg.TableColumn(n) for n in names)]),
+        schema=dg.TableSchema([dg.TableColumn(name) for name in ("measure", *currencies)]),
     )
 
 
-def bars(rows: Sequence[tuple[str, int]], label: str, value: str) -> dg.MarkdownMetadataValue:
-    """A bar chart in Markdown, longest bar full width; negative values have no bar."""
+def bars(
+    rows: Sequence[tuple[str, int]],
+    label: str,
+    value: str,
+    text: Callable[[int], str] = "{:,}".format,
+) -> dg.MarkdownMetadataValue:
+    """A bar chart in Markdown, longest bar full width; negative values have no bar.
+
+    Args:
+        text: how a value is written.
+    """
     longest = max((number for _, number in rows), default=0)
     lines = [f"| {label} | {value} | |", "|:--|--:|:--|"]
     for name, number in rows:
         length = round(_BAR_WIDTH * number / longest) if longest > 0 and number > 0 else 0
-        lines.append(f"| {name} | {number:,} | {'█' * length} |")
+        lines.append(f"| {name} | {text(number)} | {'█' * length} |")
     return dg.MetadataValue.md("\n".join(lines))
 
 
@@ -103,5 +116,6 @@ def _top_events(rows: pl.DataFrame, metric: str) -> dg.MarkdownMetadataValue:
     return bars(
         [(str(event), value) for event, value in top.iter_rows()],
         "event",
-        f"{metric} ({currencies[0]}, minor units)",
+        f"{metric}, {currencies[0]}",
+        partial(format_minor, currency=currencies[0]),
     )
