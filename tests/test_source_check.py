@@ -55,8 +55,8 @@ def test_a_renamed_column_is_named_with_its_file_and_line(
 ) -> None:
     assert problems("ALTER TABLE checkouts RENAME COLUMN converted_at TO done_at") == [
         (
-            "checkouts: resources/source_sql/checkouts.sql line 1 fails: "
-            'column "converted_at" does not exist; select the column you have, AS its canonical name'
+            "checkouts: resources/source_sql/checkouts.sql line 1 fails: column "
+            '"converted_at" does not exist; select the column you have, AS its canonical name'
         )
     ]
 
@@ -71,9 +71,9 @@ def test_a_column_the_statement_does_not_return_is_named(
     monkeypatch.setattr(resources.source, "statement", edited)
     assert problems() == [
         (
-            "check_ins.scanned_at: is missing: resources/source_sql/check_ins.sql does not return it "
-            "(it returns scanned, unknown to the contract); select it AS scanned_at, of type "
-            "timestamptz"
+            "check_ins.scanned_at: is missing: resources/source_sql/check_ins.sql does not "
+            "return it (it returns scanned, unknown to the contract); select it AS scanned_at, "
+            "of type timestamptz"
         )
     ]
 

@@ -47,6 +47,10 @@ class CellError(ValueError):
         self.detail = detail
 
 
+class UnknownContextError(CellError):
+    """A cell that cannot be read because the row's zone or currency is not known."""
+
+
 def text(value: str) -> str:
     """Text as it is, unless Postgres could not store it."""
     if "\0" in value:
@@ -78,8 +82,10 @@ def minor(value: str) -> int:
     return whole(value)
 
 
-def major(value: str, currency: str) -> int:
+def major(value: str, currency: str | None) -> int:
     """Minor units of a decimal amount in major units, 0 or more; never rounded."""
+    if currency is None:
+        raise UnknownContextError("is an amount without a currency; add a currency column")
     try:
         amount = money.parse(value, currency)
     except (money.MoneyError, ValueError) as error:
@@ -172,7 +178,7 @@ def agree(moment: datetime, local: str, zone: ZoneInfo | None) -> None:
 
 def _known(zone: ZoneInfo | None) -> ZoneInfo:
     if zone is None:
-        raise CellError(
+        raise UnknownContextError(
             "is a local time of an unknown zone; add a time_zone column or give --time-zone"
         )
     return zone

@@ -16,10 +16,12 @@ from typing import TextIO
 from zoneinfo import ZoneInfo
 
 from local.ticketing import import_cells as cells
-from local.ticketing.import_cells import CellError
+from local.ticketing.import_cells import CellError, UnknownContextError
 from local.ticketing.import_files import EVENTS, Bound, FileFormat, HeaderError, bind
 
 _SHOWN = 200
+# What tells a row's zone and currency; without it, cells that need them are not to blame.
+_CONTEXT = {"organizer", "event", "time_zone", "currency"}
 _Reader = Callable[[list[str]], object]
 
 
@@ -195,6 +197,8 @@ class RowReader:
                 values.append(value)
         if not failed:
             return values, []
+        if any(bound.column.kind in _CONTEXT for bound, _ in failed):
+            failed = [f for f in failed if not isinstance(f[1], UnknownContextError)]
         return values, [self._problem(line, row, values, *failure) for failure in failed]
 
     def _problem(
@@ -326,8 +330,6 @@ class RowReader:
         return self._currency
 
     def _read_major(self, value: str) -> int:
-        if self._currency is None:
-            raise CellError("is an amount without a currency; add a currency column")
         return cells.major(value, self._currency)
 
 
