@@ -1,0 +1,1 @@
+"""Benchmarks: ``bench.pipeline`` is the program, docs/benchmarks.md the result."""

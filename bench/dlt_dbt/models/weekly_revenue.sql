@@ -1,0 +1,1 @@
+{{ rolled_up('week') }}
