@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from local.ticketing.import_files import FORMATS
 from local.ticketing.importer import ImportFailedError, ImportReport, import_folder
 from local.ticketing.invariants import violations
 from pipelines.cli import app
@@ -91,6 +92,7 @@ def test_a_real_festival_gives_its_published_totals(
     assert days["2022-04-21"] == (968, 23_110_000)
     assert days["2022-04-27"] == (3_941, 88_810_000)
     assert days["2022-06-05"] == (100, 2_180_000)
+    assert sum(tickets for tickets, _ in days.values()) == 25_830
 
 
 def test_every_file_is_loaded_and_keeps_the_platforms_rules(
@@ -114,6 +116,8 @@ def test_every_file_is_loaded_and_keeps_the_platforms_rules(
         created = report.created_ticket_types if table == "ticket_types" else 0
         assert rows(url, f"SELECT count(*) FROM {table}") == [(file.accepted + created,)]
     assert violations(url, datetime.now(UTC)) == {}
+    with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.ForeignKeyViolation):
+        connection.execute("UPDATE tickets SET order_id = 99 WHERE ticket_id = 1")
 
 
 def test_text_with_quotes_commas_and_line_ends_is_kept(loaded: tuple[str, ImportReport]) -> None:
@@ -385,6 +389,17 @@ def test_the_command_reports_and_fails_when_rows_are_refused(
     code, output = run()
     assert code == 1
     assert "already has rows" in output
+
+
+def test_the_page_names_every_column_and_status_an_import_understands() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "adopting.md").read_text()
+    for file_format in FORMATS:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| {file_format.table} |")]
+        for column in file_format.columns:
+            if column.is_staged:
+                assert all(f"`{name}`" in row for name in column.names), (row, column.names)
+            if column.name == "status":
+                assert all(f"`{status}`" in page for status in column.choices.values())
 
 
 def reason_of(report: ImportReport, file: str) -> str:

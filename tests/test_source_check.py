@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,7 @@ import resources.source
 from metrics.calendar import DayRange
 from pipelines.cli import app
 from pipelines.settings import Settings
+from resources import contract_docs
 from resources.source import check_contract, compare, statement
 from resources.source_check import check_plans, check_role
 from resources.source_contract import FACTS
@@ -199,3 +201,25 @@ def test_the_command_fails_only_when_the_contract_is_broken(
     assert broken.exit_code == 1
     assert "orders.tax_minor: is integer, expected bigint" in broken.output
     assert "breaks the contract: 1 problem" in broken.output
+
+
+def test_the_page_on_adopting_states_the_contract() -> None:
+    page = contract_docs.PAGE.read_text(encoding="utf-8")
+    assert contract_docs.page_with(contract_docs.render(), page) == page, (
+        "run python -m resources.contract_docs"
+    )
+    for fact in FACTS.values():
+        section = page.split(f"#### `{fact.name}`\n")[1].split("\n#### ")[0]
+        for column in fact.columns:
+            assert f"| `{column.name}` | {column.type} |" in section
+
+
+def test_the_surrogate_of_a_uuid_key_in_the_page_is_a_stable_bigint(owner_url: str) -> None:
+    page = contract_docs.PAGE.read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith("SELECT ('x'")]
+    key = "01890a5d-ac96-774b-bcce-b302099a8057"
+    digest = hashlib.md5(key.encode(), usedforsecurity=False).digest()
+    with psycopg.connect(owner_url) as connection:
+        query = line.replace("id::text", f"'{key}'").replace("FROM orders", "")
+        found = connection.execute(query.encode()).fetchall()
+    assert found == [(int.from_bytes(digest[:8], signed=True),)]

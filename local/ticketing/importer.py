@@ -140,7 +140,7 @@ def import_folder(
                 if report.refused and not allow_refused:
                     raise _RefusedRowsError
                 tell("loading", None)
-                connection.execute(read_sql("import", "load").encode())
+                _load(connection)
                 if is_new:
                     tell("making indexes", None)
                     connection.execute(INDEXES_SQL.read_bytes())
@@ -338,6 +338,26 @@ def _copy(
         counts.rows += len(batch)
         tell(f"reading {file_format.name}, {counts.rows:,} rows", file.share_read)
     counts.blank_lines = file.blank_lines
+
+
+def _load(connection: Connection) -> None:
+    """Insert what passed; foreign keys are checked once at the end, several times faster."""
+    keys = connection.execute(
+        read_sql("import", "foreign_keys").encode(), [list(TABLES)]
+    ).fetchall()
+    for table, name, _ in keys:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                sql.Identifier(table), sql.Identifier(name)
+            )
+        )
+    connection.execute(read_sql("import", "load").encode())
+    for table, name, definition in keys:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
+                sql.Identifier(table), sql.Identifier(name), sql.SQL(definition)
+            )
+        )
 
 
 def _copy_problems(
