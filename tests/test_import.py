@@ -267,8 +267,8 @@ def test_an_order_is_refused_with_one_of_its_tickets(
     found = refused(tmp_path / "refused.csv")
     assert {(file, line, column) for file, line, column, _, _ in found} == {
         ("tickets.csv", 9, "price_minor"),  # line 4 of the file goes on in line 5
-        ("orders.csv", 7, "ticket_count"),
-        ("orders.csv", 7, "total_minor"),
+        ("orders.csv", 7, "tickets"),
+        ("orders.csv", 7, "gross"),
         ("tickets.csv", 8, "order_id"),
         ("tickets.csv", 10, "order_id"),
         ("payments.csv", 5, "order_id"),
@@ -284,7 +284,7 @@ def test_a_total_beyond_64_bits_is_refused(folder: Path, untouched: str, tmp_pat
         tickets.write(f"11,1,8,2,,{largest},{largest},,,,,\n12,1,8,2,,1,1,,,,,\n")
     import_folder(untouched, folder, tmp_path / "refused.csv")
     (order, *dependents) = refused(tmp_path / "refused.csv")
-    assert order[:4] == ("orders.csv", 10, "total_minor", str(largest + 1))
+    assert order[:4] == ("orders.csv", 10, "gross", str(largest + 1))
     assert order[4].startswith("does not fit 64 bits")
     assert len(dependents) == 2
 

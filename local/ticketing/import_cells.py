@@ -55,8 +55,10 @@ def text(value: str) -> str:
     """Text as it is, unless Postgres could not store it."""
     if "\0" in value:
         raise CellError("holds a NUL character; remove it")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise CellError("is not valid UTF-8; save the file as UTF-8")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes that were kept as lone surrogates
+        raise CellError("is not valid UTF-8; save the file as UTF-8") from None
     return value
 
 

@@ -144,6 +144,7 @@ class RowReader:
 
     Attributes:
         staged: names of the values that :meth:`convert` returns.
+        header_names: how the file calls the staged columns it has.
         ignored: columns of the file that are not used.
     """
 
@@ -179,6 +180,11 @@ class RowReader:
             or bound.local_index is not None
             or bound.column.kind in {"currency", "time_zone"}
         ]
+        self.header_names = {
+            bound.column.staged: self._header[index]
+            for bound in present
+            if (index := bound.local_index if bound.index is None else bound.index) is not None
+        }
         self.staged = [bound.column.staged for bound in present if bound.column.is_staged]
         self._readers = [(bound, self._reader(bound), bound.column.is_staged) for bound in present]
 

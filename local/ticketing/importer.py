@@ -260,6 +260,9 @@ def _stage(
         counts = report.files[file_format.name] = FileReport()
         reader = RowReader(file_format, file.header, parents, zone)
         counts.ignored_columns = reader.ignored
+        with connection.cursor() as cursor, cursor.copy("COPY import_columns FROM STDIN") as copy:
+            for staged, header in reader.header_names.items():
+                copy.write_row((file_format.name, staged, header))
         _copy(connection, file_format, file, reader, counts, tell)
         tell(f"checking {file_format.name}", None)
         connection.execute(_formatted("ANALYZE {staged}", file_format))
@@ -401,10 +404,7 @@ def _summarize(connection: Connection, report: ImportReport, path: Path) -> None
         "SELECT file, count(DISTINCT line) FROM import_refused GROUP BY file"
     ):
         report.files[name].refused = refused
-    report.reasons = connection.execute(
-        "SELECT file, column_name, reason, count(DISTINCT line) FROM import_refused"
-        " GROUP BY file, column_name, reason ORDER BY file, count(DISTINCT line) DESC, reason"
-    ).fetchall()
+    report.reasons = connection.execute(read_sql("import", "reasons").encode()).fetchall()
     found = connection.execute(
         "SELECT (SELECT count(*) FROM import_created_types),"
         " (SELECT count(DISTINCT customer_id) FROM import_orders),"
@@ -424,9 +424,5 @@ def _summarize(connection: Connection, report: ImportReport, path: Path) -> None
 def _refused_rows(connection: Connection) -> Iterator[tuple[Any, ...]]:
     with connection.cursor("refused") as cursor:
         cursor.itersize = _BATCH_ROWS
-        cursor.execute(
-            "SELECT file, line, column_name, value,"
-            " reason || coalesce(' (' || detail || ')', '') FROM import_refused"
-            " ORDER BY file, line, column_name, reason"
-        )
+        cursor.execute(read_sql("import", "refused").encode())
         yield from cursor

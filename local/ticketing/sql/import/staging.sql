@@ -3,6 +3,9 @@ CREATE TEMP TABLE import_refused (
     file text NOT NULL, line bigint NOT NULL, column_name text NOT NULL, value text NOT NULL,
     reason text NOT NULL, detail text, key bigint, order_id bigint
 ) ON COMMIT DROP;
+CREATE TEMP TABLE import_columns (
+    file text, staged text, header text, PRIMARY KEY (file, staged)
+) ON COMMIT DROP;
 CREATE TEMP TABLE import_currencies (currency text PRIMARY KEY, decimals integer NOT NULL) ON COMMIT DROP;
 CREATE TEMP TABLE import_organizers (
     line bigint, organizer_id bigint, time_zone text, currency text, name text, country text,
