@@ -15,13 +15,14 @@ from assets.daily_metrics import daily_assets
 from assets.movements import movements_asset
 from assets.raw import raw_assets, source_specs
 from assets.revenue import rollup_assets
-from pipelines.jobs import build_jobs
+from pipelines.jobs import LIVE_PRIORITY, build_housekeeping, build_jobs
 from pipelines.partitions import build_partitions
-from pipelines.schedules import build_automation, build_schedules
+from pipelines.schedules import build_schedules
 from pipelines.settings import Settings, get_settings
 from resources.lake import Lake
 from resources.source import Source
 from resources.warehouse import Warehouse
+from sensors.rollups import build_automation
 
 _ACCEPTED_BETA = ("backfill_policy", "allow_nonexistent_upstream_partitions")
 """Beta parameters of Dagster that are used knowingly; every other beta warning stays one."""
@@ -76,9 +77,9 @@ def _assemble(settings: Settings, resources: dict[str, object]) -> dg.Definition
             *daily_assets(partitions.daily, settings.days_per_run),
             *rollup_assets(partitions.daily, partitions.weekly, partitions.monthly),
         ],
-        jobs=build_jobs(),
+        jobs=[*build_jobs(), build_housekeeping(settings.lake_retention_days)],
         schedules=build_schedules(settings.time_zone, settings.refresh_cron),
-        sensors=[build_automation()],
+        sensors=[build_automation(LIVE_PRIORITY)],
         resources=resources,
         executor=dg.in_process_executor,
     )

@@ -4,9 +4,12 @@ Belongs here: job definitions and the tags that limit and rank their runs. Does 
 when they run (``pipelines.schedules``).
 """
 
-from __future__ import annotations
+from datetime import timedelta
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from resources.lake import Lake
 
 LIVE_PRIORITY = {"dagster/priority": "10"}
 """Tag of runs that keep the present day fresh: they go before backfills."""
@@ -19,7 +22,33 @@ ROLL_UP_MONTHS = "roll_up_months"
 SUMMARIZE_EVENTS = "summarize_events"
 
 
-def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
+TIDY_LAKE = "tidy_lake"
+_ABANDONED_AFTER = timedelta(days=1)
+
+
+def build_housekeeping(retention_days: int) -> dg.JobDefinition:
+    """Keep the lake small and quick to read."""
+
+    @dg.op(description="Merge small files, expire old snapshots, delete files nothing names.")
+    def tidy(context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
+        report = lake.tidy(timedelta(days=retention_days), _ABANDONED_AFTER)
+        context.log.info(
+            f"expired {report.snapshots} snapshots, deleted {report.replaced_files} replaced and"
+            f" {report.abandoned_files} abandoned files"
+        )
+
+    @dg.job(
+        name=TIDY_LAKE,
+        description="Merge the lake's small files and delete what its retention no longer needs.",
+        tags=_MAX_RUNTIME,
+    )
+    def tidy_lake() -> None:
+        tidy()
+
+    return tidy_lake
+
+
+def build_jobs() -> list[UnresolvedAssetJobDefinition]:
     """The daily flow, and each rollup by itself."""
     return [
         dg.define_asset_job(

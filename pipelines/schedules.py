@@ -1,7 +1,7 @@
-"""The schedules and the automation of rollups: when things run.
+"""The schedules: when things run by the clock.
 
-Belongs here: schedules, the automation sensor and the tags of what they launch. Does not belong
-here: what runs (``pipelines.jobs``) or sensors that watch the source (``sensors``).
+Belongs here: schedules and the tags of what they launch. Does not belong here: what runs
+(``pipelines.jobs``) or what is set in motion by something that happened (``sensors``).
 """
 
 from datetime import timedelta
@@ -9,9 +9,10 @@ from datetime import timedelta
 import dagster as dg
 
 from metrics.calendar import business_date
-from pipelines.jobs import LIVE_PRIORITY, REFRESH_DAYS
+from pipelines.jobs import LIVE_PRIORITY, REFRESH_DAYS, TIDY_LAKE
 
 _FINALIZE_CRON = "20 0 * * *"
+_TIDY_CRON = "40 3 * * *"
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -61,16 +62,12 @@ def build_schedules(time_zone: str, refresh_cron: str) -> list[dg.ScheduleDefini
             partition_key=(today - timedelta(days=1)).isoformat(), tags=LIVE_PRIORITY
         )
 
-    return [refresh_today, finalize_yesterday]
-
-
-def build_automation() -> dg.AutomationConditionSensorDefinition:
-    """Rollups follow their days, by default without anybody switching it on."""
-    return dg.AutomationConditionSensorDefinition(
-        "rollups_follow_days",
-        target=dg.AssetSelection.groups("rollups"),
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=15,
-        run_tags=LIVE_PRIORITY,
-        description="Launches weekly_revenue, monthly_revenue and event_summary after their days.",
+    tidy = dg.ScheduleDefinition(
+        name="tidy_lake_nightly",
+        job_name=TIDY_LAKE,
+        cron_schedule=_TIDY_CRON,
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Housekeeping of the lake, while little is sold.",
     )
+    return [refresh_today, finalize_yesterday, tidy]

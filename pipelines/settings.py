@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     )
     lake_catalog_url: SecretStr = Field(description="DuckLake catalog database (postgresql://).")
     dagster_url: SecretStr = Field(description="Dagster storage (postgresql+psycopg2://).")
+    dagster_webserver_url: str | None = Field(
+        None, description="Dagster's webserver (http://host:port), for `boxoffice backfill`."
+    )
     redis_url: SecretStr = Field(description="Cache and rate limits (redis://).")
 
     s3_endpoint_url: str | None = Field(None, description="None means AWS S3 itself.")
@@ -67,6 +70,9 @@ class Settings(BaseSettings):
 
     refresh_cron: str = Field("*/10 * * * *", description="When today is published anew.")
     days_per_run: int = Field(92, ge=1, le=400, description="Days one backfill run may take.")
+    lake_retention_days: int = Field(
+        30, ge=1, description="How far back the lake can be read as it was."
+    )
     duckdb_memory_limit: str = "512MB"
     duckdb_threads: int = Field(2, ge=1)
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -192,9 +193,45 @@ class Lake:
         """
         path = f"{self.data_path}{fact.table}/{token}.parquet"
         row = connection.execute(
-            f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
+            f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd,"
+            " WRITE_EMPTY_FILE false)"
         ).fetchone()
         return path if row and row[0] else None
+
+    def tidy(self, keep: timedelta, abandoned_after: timedelta) -> TidyReport:
+        """Merge small files, forget old snapshots and delete the files nothing names any more.
+
+        Args:
+            keep: how far back the lake can still be read as it was.
+            abandoned_after: age at which a file that no commit names was left by a killed run.
+        """
+        with self.session() as connection:
+            with self.commit(connection):
+                connection.execute("CALL ducklake_rewrite_data_files('lake')")
+            with self.commit(connection):
+                connection.execute("CALL ducklake_merge_adjacent_files('lake')")
+            with self.commit(connection):
+                expired = connection.execute(
+                    "CALL ducklake_expire_snapshots('lake', older_than => now() - $keep)",
+                    {"keep": keep},
+                ).fetchall()
+            replaced = connection.execute(
+                "CALL ducklake_cleanup_old_files('lake', cleanup_all => true)"
+            ).fetchall()
+            abandoned = connection.execute(
+                "CALL ducklake_delete_orphaned_files('lake', older_than => now() - $age)",
+                {"age": abandoned_after},
+            ).fetchall()
+        return TidyReport(len(expired), len(replaced), len(abandoned))
+
+
+@dataclass(frozen=True)
+class TidyReport:
+    """What ``Lake.tidy`` removed: snapshots, files they named, and files no commit ever named."""
+
+    snapshots: int
+    replaced_files: int
+    abandoned_files: int
 
 
 def replace_days(

@@ -173,3 +173,39 @@ def test_every_fact_has_a_statement_and_a_table(deployment: Deployment) -> None:
     }
     assert {fact.table for fact in FACTS.values()} <= tables
     assert DAYS.last - DAYS.first > timedelta(days=20)
+
+
+def test_housekeeping_keeps_the_rows_and_deletes_what_nothing_names(
+    deployment: Deployment,
+) -> None:
+    run(deployment, "all")
+    for number, day in enumerate(DAYS.days[:4]):
+        run(deployment, f"day-{number}", DayRange(DAYS.time_zone, day, day))
+    tables = "SELECT * FROM lake.raw_orders UNION ALL BY NAME SELECT * FROM lake.raw_tickets"
+    before = lake_rows(deployment.lake, f"{tables} ORDER BY ALL")
+    with deployment.lake.session() as connection:
+        lake = deployment.lake
+        lake.stage(connection, FACTS["orders"], "SELECT * FROM lake.raw_orders", "killed")
+    files = f"SELECT count(*) FROM glob('{deployment.lake.data_path}**/*.parquet')"
+    written = lake_rows(deployment.lake, files)[0][0]
+    report = deployment.lake.tidy(timedelta(0), timedelta(0))
+    assert report.snapshots > 2
+    assert report.abandoned_files == 1
+    assert lake_rows(deployment.lake, f"{tables} ORDER BY ALL") == before
+    left = lake_rows(deployment.lake, files)[0][0]
+    assert isinstance(left, int)
+    assert left + report.replaced_files + 1 >= written
+    assert left < written
+    # The lake goes on working after it was tidied.
+    run(deployment, "afterwards")
+    assert lake_rows(deployment.lake, f"{tables} ORDER BY ALL") == before
+
+
+def test_the_lake_can_be_read_as_it_was_within_its_retention(deployment: Deployment) -> None:
+    first = run(deployment, "first").lake_snapshot
+    deployment.source("UPDATE orders SET total_minor = 7")
+    run(deployment, "second")
+    deployment.lake.tidy(timedelta(days=1), timedelta(days=1))
+    assert lake_rows(
+        deployment.lake, f"SELECT total_minor FROM lake.raw_orders AT (VERSION => {first})"
+    ) == [(1_000_000,)]
