@@ -174,6 +174,8 @@ def import_csv(
                 replace=replace,
                 progress=step.progress,
             )
+            if not result.is_loaded:
+                step.detail = "checked: rows are refused, nothing is loaded"
     except (ImportFailedError, OSError, psycopg.Error) as error:
         raise fail(f"{error}\nNothing was loaded or changed.") from None
     for line in summary(result, report_path, settings.time_zone):
@@ -236,20 +238,21 @@ def backfill(
         reporter.say(f"Backfill {backfill_id}: {backfills.page(dagster, backfill_id)}")
         if not wait:
             return
-        with reporter.step("Backfill") as step:
-            ended = backfills.follow(dagster, backfill_id, step.progress, step.say)
-            step.detail = f"{len(ended.published)} of {len(ended.days)} days published"
-        if ended.missing and cancel is None:
-            raise fail(backfills.explain(dagster, ended))
+        try:
+            with reporter.step("Backfill") as step:
+                ended = backfills.follow(dagster, backfill_id, step.progress, step.say)
+                if ended.missing and cancel is None:
+                    raise fail(backfills.explain(dagster, ended))
+                step.detail = f"{len(ended.published)} of {len(ended.days)} days published"
+        except KeyboardInterrupt:
+            reporter.say(
+                "\nNo longer waiting; the backfill goes on. Look again with"
+                f" `boxoffice backfill --follow {backfill_id}`, stop it with"
+                f" `boxoffice backfill --cancel {backfill_id}`."
+            )
+            raise typer.Exit(130) from None
     except (backfills.BackfillError, WebserverError) as error:
         raise fail(error) from None
-    except KeyboardInterrupt:
-        reporter.say(
-            "\nNo longer waiting; the backfill goes on. Look again with"
-            f" `boxoffice backfill --follow {backfill_id}`, stop it with"
-            f" `boxoffice backfill --cancel {backfill_id}`."
-        )
-        raise typer.Exit(130) from None
 
 
 @source_app.command("check")
