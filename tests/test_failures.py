@@ -1,0 +1,118 @@
+"""What is left when something fails: the old version, and a retry that converges."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployment import SQL, Deployment
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = ROOT / "local" / "ticketing"
+FIRST, LAST = "2024-01-10", "2024-01-14"
+SEED = 20240111
+
+WORKER = """
+import pickle, sys
+from pathlib import Path
+from tests.deployment import Deployment
+settings, url, folder = pickle.load(sys.stdin.buffer)
+Deployment(settings, url, Path(folder)).run("refresh_days", *sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def deployment(make_deployment: Callable[..., Deployment]) -> Deployment:
+    made = make_deployment()
+    made.source(SCHEMA / "schema.sql", SCHEMA / "indexes.sql", SQL / "golden.sql")
+    made.run("refresh_days", FIRST, LAST)
+    return made
+
+
+def published(deployment: Deployment) -> list[dict[str, Any]]:
+    return deployment.rows(
+        "SELECT business_date, event_id, orders, gross_revenue, payments, net_collected"
+        " FROM reporting.daily_metrics ORDER BY 1, 2"
+    )
+
+
+def test_a_blocking_check_that_fails_keeps_the_old_version_published(
+    deployment: Deployment,
+) -> None:
+    before = published(deployment)
+    deployment.source(
+        "ALTER TABLE orders DROP CONSTRAINT orders_event_id_fkey",
+        """INSERT INTO orders (order_id, event_id, status, channel, currency, total_minor,
+                placed_at, completed_at, updated_at)
+        VALUES (2, 99, 'completed', 'web', 'KES', 5, '2024-01-11Z', '2024-01-11Z', now())""",
+    )
+    result = deployment.run("refresh_days", FIRST, LAST, check=False)
+    [check] = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert "2024-01-11 order_completed (1)" in (check.description or "")
+    assert published(deployment) == before
+
+    deployment.source("DELETE FROM orders WHERE order_id = 2")
+    assert deployment.run("refresh_days", FIRST, LAST).success
+    assert published(deployment) == before
+
+
+def test_a_worker_killed_at_any_moment_leaves_a_version_and_a_retry_converges(
+    deployment: Deployment,
+) -> None:
+    old = published(deployment)
+    deployment.source(
+        "UPDATE orders SET total_minor = 2000000, buyer_fees_minor = 1000000",
+        "UPDATE payments SET amount_minor = 2000000",
+    )
+    new = [
+        row | {"gross_revenue": 2_000_000, "payments": 2_000_000, "net_collected": 2_000_000}
+        if row["orders"]
+        else row
+        for row in old
+    ]
+    chance = random.Random(SEED)
+    began = time.monotonic()
+    kill_after = [chance.uniform(2, 12) for _ in range(4)]
+    for seconds in kill_after:
+        worker = start_worker(deployment)
+        try:
+            worker.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.wait()
+        assert published(deployment) in (old, new), f"seed {SEED}, killed after {kill_after}"
+    worker = start_worker(deployment)
+    assert worker.wait(120) == 0
+    assert published(deployment) == new
+    with deployment.lake.session() as connection:
+        counts = connection.execute(
+            "SELECT (SELECT count(*) FROM lake.raw_orders), (SELECT count(*) FROM lake.raw_tickets)"
+        ).fetchall()
+    assert counts == [(1, 2)], "no row twice, none lost"
+    assert time.monotonic() - began < 300
+
+
+def start_worker(deployment: Deployment) -> subprocess.Popen[bytes]:
+    """A run in a process of its own, as Dagster's launcher makes it."""
+    worker = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", WORKER, FIRST, LAST],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+    )
+    assert worker.stdin is not None
+    state = (deployment.settings, deployment.source_owner_url, str(deployment.folder))
+    pickle.dump(state, worker.stdin)
+    worker.stdin.close()
+    return worker
