@@ -345,6 +345,9 @@ def _start_dagster(state: LocalState, supervisor: Supervisor, reporter: Reporter
         webserver_port, notice = state.port("webserver")
         if notice:
             step.say(f"Dagster webserver: {notice}")
+        if not state.is_given("BOXOFFICE_DAGSTER_WEBSERVER_URL"):
+            url = f"http://{ports.HOST}:{webserver_port}"
+            state.update({"BOXOFFICE_DAGSTER_WEBSERVER_URL": url})
         code_server_port = environment["BOXOFFICE_CODE_SERVER_PORT"]
         workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
         commands = {
