@@ -1,5 +1,5 @@
 -- Every event with its published days summed; buyers are counted anew from the ledger.
-WITH buyers AS (
+WITH buyers AS NOT MATERIALIZED (
     SELECT event_id, {{ distinct_metrics }}
     FROM movements
     WHERE kind = 'order_completed'

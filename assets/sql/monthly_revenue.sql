@@ -1,5 +1,5 @@
 -- The published days of each month, summed; buyers are counted anew from the ledger.
-WITH buyers AS (
+WITH buyers AS NOT MATERIALIZED (
     SELECT CAST(date_trunc('month', business_date) AS DATE) AS month_start, organizer_id, event_id,
            currency, {{ distinct_metrics }}
     FROM movements

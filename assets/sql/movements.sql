@@ -1,10 +1,10 @@
 -- The ledger: one row for each thing that happened, on the reporting day it happened, with one signed
 -- column per base measure. A view over the raw tables: see docs/architecture.md for the measurement.
-WITH ticket_kinds AS (
+WITH ticket_kinds AS NOT MATERIALIZED (
     SELECT ticket_type_id, kind = 'admission' AS is_admission
     FROM lake.raw_ticket_types
 ),
-legs AS (
+legs AS NOT MATERIALIZED (
     SELECT 'orders:' || order_id || ':placed' AS movement_id, 'order_placed' AS kind, business_date,
            placed_at AS effective_at, recorded_at, business_date AS origin_date, event_id, order_id,
            channel, currency, 1 AS requests

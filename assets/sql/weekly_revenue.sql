@@ -1,5 +1,5 @@
 -- The published days of each week, summed; buyers are counted anew from the ledger.
-WITH buyers AS (
+WITH buyers AS NOT MATERIALIZED (
     SELECT CAST(date_trunc('week', business_date) AS DATE) AS week_start, organizer_id, event_id,
            currency, {{ distinct_metrics }}
     FROM movements
