@@ -34,7 +34,7 @@ TIME_ZONE = "Africa/Nairobi"
 UNTIL = date(2026, 6, 30)
 """Last day of the history: fixed, so that the same sizes have the same rows."""
 _SEED = 1
-_PORTS = {"source": 25532, "target": 25533, "s3": 29100}
+_PORTS = (25532, 25533, 29100)
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,12 @@ class Servers:
         """Start nothing yet."""
         self.folder = folder
         source = folder / f"source-{orders}-{months}-{_SEED}-{UNTIL}"
-        self.source = EmbeddedPostgres(source, ports.choose(_PORTS["source"]))
-        self.target = EmbeddedPostgres(folder / "target", ports.choose(_PORTS["target"]))
-        self.s3 = EmbeddedS3(folder / "target", ports.choose(_PORTS["s3"]))
+        chosen: list[int] = []
+        for preferred in _PORTS:
+            chosen.append(ports.choose(preferred, reserved=chosen))
+        self.source = EmbeddedPostgres(source, chosen[0])
+        self.target = EmbeddedPostgres(folder / "target", chosen[1])
+        self.s3 = EmbeddedS3(folder / "target", chosen[2])
         self._orders, self._months = orders, months
 
     @contextmanager
