@@ -1,22 +1,54 @@
-"""Dagster's Postgres storage with its connections kept open.
+"""Dagster's Postgres storage for runs of many partitions.
 
-Belongs here: nothing but the pooling. dagster-postgres opens a connection for every statement
-outside the webserver, and a backfill writes two events for each asset and day: most of a run's
-overhead was connecting (see docs/benchmarks.md).
+Belongs here: keeping connections open, and storing events together. A backfill writes two events
+for each asset and day; dagster-postgres opens connections for each outside the webserver, and
+stores those that announce a materialization one by one. That took longer than the work itself
+(see docs/benchmarks.md). What is stored, and how it is read, is dagster-postgres's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from dagster import AssetKey, DagsterEventType, EventLogEntry
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
 
 _STATEMENT_TIMEOUT_MS = 60_000
 _RECYCLE_SECONDS = 600
 _MAX_OVERFLOW = 10
+
+
+class BatchingEventLogStorage(PostgresEventLogStorage):
+    """``PostgresEventLogStorage`` that stores announced materializations in one statement."""
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events together; the asset's record is updated by its last one, as for the rest."""
+        planned = [event for event in events if _is_planned(event)]
+        others = [event for event in events if not _is_planned(event)]
+        if planned:
+            with self._connect() as connection:
+                inserted = connection.execute(
+                    self.prepare_insert_event_batch(planned).returning(SqlEventLogStorageTable.c.id)
+                )
+                ids = [int(row[0]) for row in inserted.fetchall()]
+            last: dict[AssetKey, tuple[EventLogEntry, int]] = {}
+            for event, event_id in zip(planned, ids, strict=True):
+                key = event.get_dagster_event().asset_key
+                if key is not None:
+                    last[key] = (event, event_id)
+            with self.index_transaction() as connection:
+                for event, event_id in last.values():
+                    self._store_asset_event(connection, event, event_id)
+        if others:
+            super().store_event_batch(others)
+
+
+def _is_planned(event: EventLogEntry) -> bool:
+    return event.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
@@ -31,6 +63,11 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             postgres_url=pg_url_from_config(config_value),
             should_autocreate_tables=config_value.get("should_autocreate_tables", True),
             inst_data=inst_data,
+            token_provider=get_token_provider_from_config(config_value),
+        )
+        storage._event_log_storage = BatchingEventLogStorage(
+            storage.postgres_url,
+            storage.should_autocreate_tables,
             token_provider=get_token_provider_from_config(config_value),
         )
         for store in (storage.run_storage, storage.event_log_storage, storage.schedule_storage):
