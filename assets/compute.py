@@ -14,7 +14,13 @@ from datetime import date, datetime
 import duckdb
 import polars as pl
 
-from assets.statements import MOVEMENTS, controls_sql, dataset_sql, movements_view
+from assets.statements import (
+    MOVEMENTS,
+    controls_sql,
+    dataset_sql,
+    movements_view,
+    unresolved_sql,
+)
 from metrics.calendar import DayRange, day_bounds
 from metrics.datasets import Dataset
 from metrics.registry import BASE_MEASURES
@@ -49,36 +55,70 @@ class MovementControl:
     """What the ledger holds of one day, kind and currency.
 
     Attributes:
-        unresolved: movements whose event or ticket type is not in the catalogue.
         sums: the sum of each base measure; money in minor units.
     """
 
     kind: str
     currency: str | None
     movements: int
-    unresolved: int
     sums: dict[str, int]
 
 
-def movement_controls(lake: Lake, days: DayRange) -> tuple[dict[date, list[MovementControl]], int]:
-    """Count and sum the ledger by day, kind and currency; also the lake snapshot that was read."""
+@dataclass(frozen=True)
+class Ledger:
+    """What the ledger holds of a range of days.
+
+    Attributes:
+        controls: counts and sums by day.
+        unresolved: movements whose event or ticket type is not in the catalogue, by day and kind.
+        lake_snapshot: DuckLake snapshot that was read.
+    """
+
+    controls: dict[date, list[MovementControl]]
+    unresolved: dict[str, int]
+    lake_snapshot: int
+
+
+class UnresolvedError(RuntimeError):
+    """Movements name an event or ticket type that the source's catalogue does not have."""
+
+    def __init__(self, unresolved: dict[str, int]) -> None:
+        """Say which days and kinds."""
+        named = ", ".join(f"{key} ({count})" for key, count in list(unresolved.items())[:10])
+        super().__init__(
+            "Movements name an event or ticket type that the source does not have: " + named
+        )
+
+
+def read_ledger(lake: Lake, days: DayRange) -> Ledger:
+    """Count and sum the ledger by day, kind and currency."""
     with _ledger(lake) as connection:
         rows = connection.execute(
             controls_sql(), {"first": days.first, "last": days.last}
         ).fetchall()
         controls: dict[date, list[MovementControl]] = {}
-        for day, kind, currency, count, unresolved, *sums in rows:
+        for day, kind, currency, count, *sums in rows:
             controls.setdefault(day, []).append(
-                MovementControl(
-                    kind, currency, count, unresolved, dict(zip(BASE_MEASURES, sums, strict=True))
-                )
+                MovementControl(kind, currency, count, dict(zip(BASE_MEASURES, sums, strict=True)))
             )
-        return controls, current_snapshot(connection)
+        return Ledger(controls, _unresolved(connection, days), current_snapshot(connection))
+
+
+def _unresolved(connection: duckdb.DuckDBPyConnection, days: DayRange) -> dict[str, int]:
+    rows = connection.execute(unresolved_sql(), {"first": days.first, "last": days.last}).fetchall()
+    return {f"{day} {kind}": count for day, kind, count in rows}
 
 
 def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> Computed:
-    """Compute a dataset of daily grain for a range of days, from the ledger."""
+    """Compute a dataset of daily grain for a range of days, from the ledger.
+
+    Raises:
+        UnresolvedError: the ledger of these days cannot be trusted; also when its own check did
+            not run, as when only this dataset is run again.
+    """
     with _ledger(lake) as connection:
+        if unresolved := _unresolved(connection, days):
+            raise UnresolvedError(unresolved)
         _create_days(connection, days)
         return _compute(connection, dataset, days)
 

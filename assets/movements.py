@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.compute import movement_controls
+from assets.compute import UnresolvedError, read_ledger
 from assets.partitioning import OWNERS, days_of
 from assets.presentation import bars, column_schema, control_table
 from assets.statements import MOVEMENTS, code_version, movements_view
@@ -72,17 +72,13 @@ def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> d
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         """Count and sum the ledger's days, and refuse what could not be resolved."""
         days = days_of(context, "day")
-        controls, snapshot = movement_controls(lake, days)
-        unresolved: dict[str, int] = {}
+        ledger = read_ledger(lake, days)
         for day in days.days:
-            of_day = controls.get(day, [])
+            of_day = ledger.controls.get(day, [])
             kinds: dict[str, int] = {}
             sums: dict[str, dict[str, int]] = {}
             for control in of_day:
                 kinds[control.kind] = kinds.get(control.kind, 0) + control.movements
-                if control.unresolved:
-                    key = f"{day} {control.kind}"
-                    unresolved[key] = unresolved.get(key, 0) + control.unresolved
                 if control.currency is not None:
                     total = sums.setdefault(control.currency, dict.fromkeys(_MONEY, 0))
                     for name in _MONEY:
@@ -90,7 +86,7 @@ def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> d
             context.add_asset_metadata(
                 {
                     "dagster/partition_row_count": dg.MetadataValue.int(sum(kinds.values())),
-                    "lake_snapshot": dg.MetadataValue.int(snapshot),
+                    "lake_snapshot": dg.MetadataValue.int(ledger.lake_snapshot),
                     "control_sums": control_table(sums, _MONEY),
                     "movements_by_kind": bars(sorted(kinds.items()), "kind", "movements"),
                 },
@@ -100,12 +96,11 @@ def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> d
         yield dg.MaterializeResult()
         yield dg.AssetCheckResult(
             check_name=RESOLVED,
-            passed=not unresolved,
-            metadata={"unresolved": dg.MetadataValue.json(unresolved)},
-            description="All resolved."
-            if not unresolved
-            else "Movements name an event or ticket type that the source does not have: "
-            + ", ".join(f"{key} ({count})" for key, count in sorted(unresolved.items())[:10]),
+            passed=not ledger.unresolved,
+            metadata={"unresolved": dg.MetadataValue.json(ledger.unresolved)},
+            description=str(UnresolvedError(ledger.unresolved))
+            if ledger.unresolved
+            else "All resolved.",
         )
 
     return movements

@@ -109,7 +109,7 @@ class Bare:
     def daily(self, days: DayRange, token: str) -> None:
         """Verify the ledger's days; compute and publish their datasets."""
         with self.stages.stage("movements"):
-            compute.movement_controls(self.lake, days)
+            compute.read_ledger(self.lake, days)
         for dataset in DAILY:
             with connect(self.warehouse_url) as connection:
                 attempt = next_attempt(connection)
@@ -214,7 +214,7 @@ def _observe(stages: Stages) -> list[int]:
     _replace(assets.raw, "extract", counted)
     stages.wrap(assets.raw, "extract", "extract")
     stages.wrap(assets.raw, "record_extraction", "record extraction")
-    stages.wrap(assets.movements, "movement_controls", "movements")
+    stages.wrap(assets.movements, "read_ledger", "movements")
     stages.wrap(assets.daily_metrics, "compute_days", "daily: compute")
     stages.wrap(assets.daily_metrics, "publish", "daily: publish")
     stages.wrap(
@@ -331,7 +331,7 @@ def run_ledger(settings: Settings, stages: Stages, days: DayRange) -> dict[str, 
         _replace(compute, "movements_view", ledger)
         for part in parts:
             with stages.stage(f"{name}: movements"):
-                compute.movement_controls(bare.lake, part)
+                compute.read_ledger(bare.lake, part)
             for dataset in DAILY:
                 with stages.stage(f"{name}: {dataset.name}"):
                     computed = compute.compute_days(bare.lake, dataset, part)

@@ -123,7 +123,13 @@ class Lake:
                 f"ATTACH {_quote(f'ducklake:postgres:{self.catalog_url}')} AS lake"
                 f" (DATA_PATH {_quote(self.data_path)})"
             )
-            yield connection
+            try:
+                yield connection
+            except RuntimeError as error:
+                # DuckDB wraps a request to stop in a RuntimeError, which would be retried.
+                if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+                    raise error.__cause__ from None
+                raise
 
     def _s3_secret(self) -> str:
         options = [f"REGION {_quote(self.region)}"]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from tests.deployment import SQL, Deployment
@@ -116,3 +117,62 @@ def start_worker(deployment: Deployment) -> subprocess.Popen[bytes]:
     pickle.dump(state, worker.stdin)
     worker.stdin.close()
     return worker
+
+
+def test_a_day_that_cannot_be_resolved_is_not_published_by_running_its_datasets_alone(
+    deployment: Deployment,
+) -> None:
+    before = deployment.rows("SELECT * FROM ops.publications ORDER BY 1")
+    deployment.source(
+        "ALTER TABLE orders DROP CONSTRAINT orders_event_id_fkey",
+        "UPDATE orders SET event_id = 99",
+    )
+    assert not deployment.run("refresh_days", FIRST, LAST, check=False).success
+    alone = dg.materialize(
+        [
+            asset
+            for asset in deployment.definitions.assets or []
+            if isinstance(asset, dg.AssetsDefinition)
+        ],
+        selection="daily_payments",
+        instance=deployment.instance,
+        resources=deployment.definitions.resources,
+        tags={
+            "dagster/asset_partition_range_start": FIRST,
+            "dagster/asset_partition_range_end": LAST,
+        },
+        raise_on_error=False,
+    )
+    assert not alone.success
+    [failure] = [e for e in alone.all_events if e.is_step_failure]
+    assert "2024-01-11 order_completed (1)" in str(failure.step_failure_data.error)
+    assert deployment.rows("SELECT * FROM ops.publications ORDER BY 1") == before
+
+
+INTERRUPTED = """
+import os, pickle, signal, sys, threading
+from pipelines.definitions import build_lake
+lake = build_lake(pickle.load(sys.stdin.buffer))
+class Stopped(BaseException): pass
+def stop(*_): raise Stopped
+signal.signal(signal.SIGINT, stop)
+try:
+    with lake.session() as connection:
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        connection.execute("SELECT sum(a.range * b.range % 7) FROM range(9000000) a, range(9000) b")
+except Stopped:
+    sys.exit(42)
+"""
+
+
+def test_a_request_to_stop_ends_a_statement_as_such_and_not_as_a_failure(
+    deployment: Deployment,
+) -> None:
+    stopped = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", INTERRUPTED],
+        cwd=ROOT,
+        input=pickle.dumps(deployment.settings),
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+    assert stopped.returncode == 42
