@@ -176,10 +176,12 @@ def _create_days(connection: duckdb.DuckDBPyConnection, days: DayRange) -> None:
     connection.execute(
         "CREATE TEMP TABLE days (business_date DATE, starts_at TIMESTAMPTZ, ends_at TIMESTAMPTZ)"
     )
-    connection.executemany(
-        "INSERT INTO days VALUES (?, ?, ?)",
-        [(day, *day_bounds(days.time_zone, day)) for day in days.days],
+    values = ", ".join(
+        f"('{day}', '{start.isoformat()}', '{end.isoformat()}')"
+        for day in days.days
+        for start, end in (day_bounds(days.time_zone, day),)
     )
+    connection.execute(f"INSERT INTO days VALUES {values}")
 
 
 def _from_warehouse(statement: str) -> str:

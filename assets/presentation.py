@@ -5,6 +5,7 @@ Belongs here: turning figures into Dagster metadata. Does not belong here: compu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -18,6 +19,8 @@ from warehouse.publish import Provenance, Publication
 
 _BAR_WIDTH = 20
 _PREVIEW_ROWS = 8
+_PLOTTED = ("requests", "orders", "tickets_sold", "check_ins", "payments_count", "refunds_count")
+"""Counts that Dagster plots from partition to partition."""
 
 
 def column_schema(*columns: tuple[str, str, str]) -> dg.TableSchema:
@@ -38,22 +41,30 @@ def dataset_schema(dataset: Dataset) -> dg.TableSchema:
 
 def control_table(
     sums: Mapping[str, Mapping[str, int]], names: Sequence[str]
-) -> dg.TableMetadataValue:
-    """Control sums as a table: a row for each measure, a column for each currency."""
+) -> dg.MarkdownMetadataValue:
+    """Control sums: a row for each measure, a column for each currency, amounts in its decimals.
+
+    Markdown, because Dagster stores a table of its own kind as an object for each row and column.
+    """
     currencies = sorted(sums)
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord(
-                {"measure": name}
-                | {
-                    currency: format_minor(sums[currency][name] or 0, currency)
-                    for currency in currencies
-                }
+    lines = [_row("measure", *currencies), _row(":--", *("--:" for _ in currencies))]
+    for name in names:
+        is_money = METRICS[name].unit == MONEY if name in METRICS else True
+        values = (sums[currency][name] or 0 for currency in currencies)
+        lines.append(
+            _row(
+                name,
+                *(
+                    format_minor(value, currency) if is_money else f"{value:,}"
+                    for value, currency in zip(values, currencies, strict=True)
+                ),
             )
-            for name in names
-        ],
-        schema=dg.TableSchema([dg.TableColumn(name) for name in ("measure", *currencies)]),
-    )
+        )
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def bars(
@@ -68,10 +79,10 @@ def bars(
         text: how a value is written.
     """
     longest = max((number for _, number in rows), default=0)
-    lines = [f"| {label} | {value} | |", "|:--|--:|:--|"]
+    lines = [_row(label, value, ""), _row(":--", "--:", ":--")]
     for name, number in rows:
         length = round(_BAR_WIDTH * number / longest) if longest > 0 and number > 0 else 0
-        lines.append(f"| {name} | {text(number)} | {'█' * length} |")
+        lines.append(_row(name, text(number), "█" * length))
     return dg.MetadataValue.md("\n".join(lines))
 
 
@@ -79,13 +90,14 @@ def publication_metadata(
     dataset: Dataset, publication: Publication, provenance: Provenance, rows: pl.DataFrame
 ) -> dict[str, dg.MetadataValue]:
     """What the UI shows of a published partition."""
-    money = [m.name for m in dataset.metrics if m.unit == MONEY]
-    counts = [m.name for m in dataset.metrics if m.unit != MONEY]
-    totals = dict.fromkeys(counts, 0)
-    for values in publication.control_sums.values():
-        for name in counts:
-            totals[name] += values[name] or 0
-    shown = next(n for n in ("gross_revenue", "face_value", "payments") if n in money)
+    plotted = [name for name in _PLOTTED if name in dataset.metric_names]
+    totals = {
+        name: sum(values[name] or 0 for values in publication.control_sums.values())
+        for name in plotted
+    }
+    shown = next(
+        n for n in ("gross_revenue", "face_value", "payments") if n in dataset.metric_names
+    )
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/partition_row_count": dg.MetadataValue.int(publication.row_count),
         "publication": dg.MetadataValue.text(publication.outcome.value),
@@ -93,7 +105,7 @@ def publication_metadata(
         "publication_id": dg.MetadataValue.int(publication.publication_id),
         "is_complete": dg.MetadataValue.bool(provenance.is_complete),
         "lake_snapshot": dg.MetadataValue.int(provenance.lake_snapshot),
-        "control_sums": control_table(publication.control_sums, money),
+        "control_sums": control_table(publication.control_sums, dataset.metric_names),
         "top_events": _top_events(rows, shown),
     }
     if provenance.source_watermark is not None:
@@ -102,20 +114,20 @@ def publication_metadata(
 
 
 def _top_events(rows: pl.DataFrame, metric: str) -> dg.MarkdownMetadataValue:
-    """The events with the highest value of a money metric, in the currency with most events."""
-    currencies = rows["currency"].value_counts(sort=True)["currency"]
-    if currencies.is_empty():
-        return dg.MetadataValue.md(f"No {METRICS[metric].name} in this partition.")
-    top = (
-        rows.filter(pl.col("currency") == currencies[0])
-        .group_by("event_id")
-        .agg(pl.col(metric).cast(pl.Int128).sum())
-        .sort(metric, "event_id", descending=[True, False])
-        .head(_PREVIEW_ROWS)
-    )
+    """The events with the highest value of a money metric, in the currency with most rows."""
+    totals: dict[str, dict[int, int]] = {}
+    counts: Counter[str] = Counter()
+    for currency, event, value in rows.select("currency", "event_id", metric).iter_rows():
+        counts[currency] += 1
+        of_currency = totals.setdefault(currency, {})
+        of_currency[event] = of_currency.get(event, 0) + value
+    if not counts:
+        return dg.MetadataValue.md(f"No {metric} in this partition.")
+    currency = max(sorted(counts), key=lambda name: counts[name])
+    top = sorted(totals[currency].items(), key=lambda item: (-item[1], item[0]))[:_PREVIEW_ROWS]
     return bars(
-        [(str(event), value) for event, value in top.iter_rows()],
+        [(str(event), value) for event, value in top],
         "event",
-        f"{metric}, {currencies[0]}",
-        partial(format_minor, currency=currencies[0]),
+        f"{metric}, {currency}",
+        partial(format_minor, currency=currency),
     )

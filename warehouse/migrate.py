@@ -14,8 +14,9 @@ from alembic.config import Config
 
 
 def engine(url: str) -> sa.Engine:
-    """SQLAlchemy engine for a ``postgresql://`` URL, through psycopg 3."""
-    return sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
+    """SQLAlchemy engine for a ``postgresql://`` URL, through psycopg 3; keeps no connection."""
+    psycopg_url = sa.make_url(url).set(drivername="postgresql+psycopg")
+    return sa.create_engine(psycopg_url, poolclass=sa.NullPool)
 
 
 def _config(connection: sa.Connection) -> Config:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -194,43 +195,57 @@ def _point_to(
     )
 
 
+@dataclass(frozen=True)
+class _Statements:
+    """The statements that replace and sum one partition of a dataset, composed once."""
+
+    delete: bytes
+    copy: bytes
+    sums: bytes
+    parameters: int
+
+
+@cache
+def _statements(dataset: Dataset) -> _Statements:
+    table = sql.Identifier("reporting", dataset.name)
+    where = (
+        sql.SQL("true")
+        if dataset.period == "all"
+        else sql.SQL("{} = %s").format(sql.Identifier(dataset.grain[0].name))
+    )
+    columns = sql.SQL(", ").join(map(sql.Identifier, dataset.column_names))
+    sums = sql.SQL(", ").join(
+        sql.SQL("sum({0})::bigint AS {0}").format(sql.Identifier(name))
+        for name in dataset.metric_names
+    )
+    return _Statements(
+        delete=sql.SQL("DELETE FROM {} WHERE {}").format(table, where).as_bytes(),
+        copy=sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL {})")
+        .format(table, columns, sql.Literal(_NULL))
+        .as_bytes(),
+        sums=sql.SQL("SELECT currency, {} FROM {} WHERE {} GROUP BY currency ORDER BY currency")
+        .format(sums, table, where)
+        .as_bytes(),
+        parameters=0 if dataset.period == "all" else 1,
+    )
+
+
 def _replace_rows(
     connection: psycopg.Connection[Any], dataset: Dataset, partition_key: str, content: str
 ) -> None:
-    table = sql.Identifier("reporting", dataset.name)
-    connection.execute(
-        sql.SQL("DELETE FROM {} WHERE {}").format(table, _where(dataset, partition_key))
-    )
-    columns = sql.SQL(", ").join(map(sql.Identifier, dataset.column_names))
-    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL {})").format(
-        table, columns, sql.Literal(_NULL)
-    )
-    with connection.cursor() as cursor, cursor.copy(copy) as writer:
+    statements = _statements(dataset)
+    connection.execute(statements.delete, [partition_key][: statements.parameters])
+    with connection.cursor() as cursor, cursor.copy(statements.copy) as writer:
         stream = io.StringIO(content)
         while chunk := stream.read(1 << 20):
             writer.write(chunk)
 
 
-def _where(dataset: Dataset, partition_key: str) -> sql.Composable:
-    if dataset.period == "all":
-        return sql.SQL("true")
-    return sql.SQL("{} = {}").format(
-        sql.Identifier(dataset.grain[0].name), sql.Literal(date.fromisoformat(partition_key))
-    )
-
-
 def _control_sums(
     connection: psycopg.Connection[Any], dataset: Dataset, partition_key: str
 ) -> dict[str, dict[str, int]]:
-    sums = sql.SQL(", ").join(
-        sql.SQL("sum({0})::bigint AS {0}").format(sql.Identifier(name))
-        for name in dataset.metric_names
-    )
-    rows = connection.execute(
-        sql.SQL("SELECT currency, {} FROM {} WHERE {} GROUP BY currency ORDER BY currency").format(
-            sums, sql.Identifier("reporting", dataset.name), _where(dataset, partition_key)
-        )
-    )
+    statements = _statements(dataset)
+    rows = connection.execute(statements.sums, [partition_key][: statements.parameters])
     return {row.pop("currency"): row for row in rows.fetchall()}
 
 
