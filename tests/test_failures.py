@@ -159,7 +159,7 @@ signal.signal(signal.SIGINT, stop)
 try:
     with lake.session() as connection:
         threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
-        connection.execute("SELECT sum(a.range * b.range % 7) FROM range(9000000) a, range(9000) b")
+        connection.execute("SELECT sum(hash(range) % 7) FROM range(500_000_000_000)")
 except Stopped:
     sys.exit(42)
 """
