@@ -31,16 +31,22 @@ ALL = "all"
 _ROLLUPS_PER_RUN = 60
 
 
-def follow_days() -> dg.AutomationCondition[dg.AssetKey]:
+def follow_days(*, every_day: bool) -> dg.AutomationCondition[dg.AssetKey]:
     """Run when a day of any age was published anew, and none is being computed or held back.
 
     ``AutomationCondition.eager()`` alone looks only at the latest partition, so a restated day of
     last month would not reach its week. Checks that block a day also hold back its rollups.
+
+    Args:
+        every_day: wait until no day of the partition is missing.
     """
+    followed = dg.AutomationCondition.eager().without(
+        dg.AutomationCondition.in_latest_time_window()
+    )
+    if not every_day:
+        followed = followed.without(~dg.AutomationCondition.any_deps_missing())
     return (
-        dg.AutomationCondition.eager()
-        .without(dg.AutomationCondition.in_latest_time_window())
-        .ignore(dg.AssetSelection.assets(MOVEMENTS))
+        followed.ignore(dg.AssetSelection.assets(MOVEMENTS))
         & dg.AutomationCondition.all_deps_blocking_checks_passed()
     ).with_label("follow_days")
 
@@ -76,7 +82,7 @@ def _period_asset(
         kinds={"duckdb", "postgres"},
         owners=OWNERS,
         code_version=version,
-        automation_condition=follow_days(),
+        automation_condition=follow_days(every_day=True),
         backfill_policy=dg.BackfillPolicy.multi_run(_ROLLUPS_PER_RUN),
         metadata={
             "dagster/column_schema": dataset_schema(dataset),
@@ -119,7 +125,7 @@ def _event_summary(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"duckdb", "postgres"},
         owners=OWNERS,
         code_version=version,
-        automation_condition=follow_days(),
+        automation_condition=follow_days(every_day=False),
         metadata={
             "dagster/column_schema": dataset_schema(dataset),
             "dagster/table_name": f"reporting.{dataset.name}",

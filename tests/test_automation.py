@@ -101,6 +101,18 @@ def test_rollups_follow_their_days_of_any_age(deployment: Deployment) -> None:
     }
 
 
+def test_events_are_summarized_even_where_days_are_missing(deployment: Deployment) -> None:
+    tick, _ = evaluate(deployment)
+    day = today() - timedelta(days=20)
+    checked(deployment, passed=True)
+    materialized(deployment, "movements", day)
+    materialized(deployment, "daily_metrics", day)
+    for asset in ("raw_events", "raw_organizers"):
+        deployment.instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+    _, requested = evaluate(deployment, tick)
+    assert requested == {"event_summary": {None}}, "a week of which days are missing waits"
+
+
 def test_a_blocking_check_that_failed_holds_rollups_back(deployment: Deployment) -> None:
     tick, _ = evaluate(deployment)
     days = all_days(deployment)
