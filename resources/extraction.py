@@ -8,10 +8,11 @@ handing them to the lake. Does not belong here: orchestration (``assets.raw``) o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import cast
 
 import duckdb
 
@@ -31,6 +32,7 @@ from resources.source_contract import BUYER_IDENTITY, BUYER_KEY, CATALOGUE, Fact
 
 _EARLIEST_SALE = date(2000, 1, 1)
 _HMAC_BLOCK = 64
+_FIRST_READER, _SECOND_READER = "source", "source_beside"
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,8 @@ def extract(
         token: unique to the attempt; names its files.
     """
     with lake.session() as connection:
-        source_snapshot_at = _begin(connection, source)
-        staged = {
-            fact.table: lake.stage(connection, fact, _select(fact, days), token) for fact in facts
-        }
+        source_snapshot_at, snapshot = _begin(connection, source)
+        staged = _stage(lake, connection, source, snapshot, days, facts, token)
         _end(connection)
         with lake.commit(connection):
             for table, path in staged.items():
@@ -100,7 +100,7 @@ def extract(
 def extract_catalogue(lake: Lake, source: Source) -> Extraction:
     """Replace the catalogue in the lake, where it changed."""
     with lake.session() as connection:
-        source_snapshot_at = _begin(connection, source)
+        source_snapshot_at, _ = _begin(connection, source)
         _end(connection)
         with lake.commit(connection):
             changed = _replace_catalogue(connection)
@@ -113,25 +113,85 @@ def extract_catalogue(lake: Lake, source: Source) -> Extraction:
         )
 
 
-def _begin(connection: duckdb.DuckDBPyConnection, source: Source) -> datetime:
-    """Open the one snapshot of the source and read the catalogue in it; its transaction time."""
-    connection.execute(f"ATTACH '{_escape(source.url)}' AS source (TYPE postgres, READ_ONLY)")
+def _stage(
+    lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    snapshot: str,
+    days: DayRange,
+    facts: Sequence[Fact],
+    token: str,
+) -> dict[str, str | None]:
+    """Stage the facts, two at a time: a single reader keeps no more than one core busy.
+
+    The second reader takes over the first one's snapshot, and leaves it the facts that need the
+    catalogue, which is in its temporary tables.
+    """
+    waiting = deque(sorted(facts, key=lambda fact: not _needs_catalogue(fact)))
+    staged: dict[str, str | None] = {}
+
+    def read(reader: duckdb.DuckDBPyConnection, name: str, take: Callable[[], Fact]) -> None:
+        while True:
+            try:
+                fact = take()
+            except IndexError:  # none is waiting any more
+                return
+            staged[fact.table] = lake.stage(reader, fact, _select(fact, days, name), token)
+
+    def read_beside() -> None:
+        with connection.cursor() as reader:
+            _attach(reader, source, _SECOND_READER)
+            reader.execute("BEGIN")
+            reader.execute(
+                f"CALL postgres_execute('{_SECOND_READER}', 'SET TRANSACTION SNAPSHOT"
+                f" {_escape(_quote(snapshot))}')"
+            )
+            read(reader, _SECOND_READER, waiting.pop)
+            reader.execute("COMMIT")
+            reader.execute(f"DETACH {_SECOND_READER}")
+
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(read_beside) if len(waiting) > 1 else None
+        try:
+            read(connection, _FIRST_READER, waiting.popleft)
+        finally:
+            waiting.clear()
+        if beside is not None:
+            beside.result()
+    return staged
+
+
+def _needs_catalogue(fact: Fact) -> bool:
+    return any(column.name == BUYER_IDENTITY for column in fact.columns)
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, source: Source, name: str) -> None:
+    connection.execute(f"ATTACH {_quote(source.url)} AS {name} (TYPE postgres, READ_ONLY)")
+
+
+def _begin(connection: duckdb.DuckDBPyConnection, source: Source) -> tuple[datetime, str]:
+    """Open the one snapshot of the source and read the catalogue in it.
+
+    Returns:
+        The source's transaction time, and the name under which others may take the snapshot over.
+    """
+    _attach(connection, source, _FIRST_READER)
     connection.execute(_hmac_macro(source.buyer_key_secret))
     connection.execute("BEGIN")
-    row = connection.execute("FROM postgres_query('source', 'SELECT now()')").fetchone()
-    for fact in CATALOGUE:
-        columns = ", ".join(table_columns(fact))
-        connection.execute(
-            f"CREATE TEMP TABLE {fact.table} AS SELECT {columns} FROM {_rows(extraction_sql(fact))}"
-        )
+    opened = _rows("SELECT now() AS now, pg_export_snapshot() AS snapshot", _FIRST_READER)
+    row = connection.execute(f"FROM {opened}").fetchone()
     if row is None:
         raise RuntimeError("the source did not tell its time")
-    return cast("datetime", row[0])
+    for fact in CATALOGUE:
+        columns = ", ".join(table_columns(fact))
+        rows = _rows(extraction_sql(fact), _FIRST_READER)
+        connection.execute(f"CREATE TEMP TABLE {fact.table} AS SELECT {columns} FROM {rows}")
+    return row[0], row[1]
 
 
 def _end(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("COMMIT")
-    connection.execute("DETACH source")
+    connection.execute(f"DETACH {_FIRST_READER}")
 
 
 def _replace_catalogue(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
@@ -149,7 +209,7 @@ def _catalogue_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     }
 
 
-def _select(fact: Fact, days: DayRange) -> str:
+def _select(fact: Fact, days: DayRange, reader: str) -> str:
     """Statement that returns the fact's lake columns, a row for each of its days in the range."""
     contract = {column.name: column.type for column in fact.columns}
     dated = {
@@ -161,7 +221,7 @@ def _select(fact: Fact, days: DayRange) -> str:
         for day in fact.days
     }
     inner = f"SELECT *, {', '.join(f'{sql} AS {_dated(day)}' for day, sql in dated.items())}"
-    inner += f" FROM {_rows(extraction_sql(fact, days))}"
+    inner += f" FROM {_rows(extraction_sql(fact, days), reader)}"
     if len(dated) == 1:
         date_sql = _dated(fact.days[0])
         outer = inner
@@ -192,8 +252,8 @@ def _select(fact: Fact, days: DayRange) -> str:
     return f"SELECT {columns} FROM ({outer})"
 
 
-def _rows(statement: str) -> str:
-    return f"postgres_query('source', '{_escape(statement)}')"
+def _rows(statement: str, reader: str) -> str:
+    return f"postgres_query('{reader}', {_quote(statement)})"
 
 
 def _dated(day_column: str) -> str:
@@ -244,6 +304,10 @@ def _measure(
 def _scalar(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
     row = connection.execute(statement).fetchone()
     return int(row[0]) if row else 0
+
+
+def _quote(text: str) -> str:
+    return f"'{_escape(text)}'"
 
 
 def _escape(text: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import threading
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pytest
 
@@ -108,26 +110,26 @@ def test_the_buyer_key_is_an_hmac_of_the_normalized_identity_per_organizer(
 def test_all_facts_of_a_run_are_read_from_one_snapshot(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sale committed between two facts of a run is in none of them."""
-    staged: list[str] = []
+    """What is committed while a run reads is in none of its facts, whichever reader has them."""
+    written = threading.Lock()
     original = Lake.stage
 
     def stage(self: Lake, connection: object, fact: Fact, select: str, token: str) -> str | None:
-        path = original(self, connection, fact, select, token)  # type: ignore[arg-type]
-        staged.append(fact.name)
-        if len(staged) == 1:
+        if written.acquire(blocking=False):
             with psycopg.connect(deployment.source_owner_url, autocommit=True) as other:
                 other.execute("UPDATE payments SET amount_minor = 5, confirmed_at = '2024-01-12Z'")
+                other.execute("UPDATE orders SET total_minor = 5")
+                other.execute("UPDATE tickets SET charged_minor = 5")
                 other.execute("INSERT INTO organizers VALUES (2, 'New', NULL, now(), now())")
-        return path
+        return original(self, connection, fact, select, token)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Lake, "stage", stage)
     result = run(deployment, "one")
-    assert staged[0] != "payments"
-    assert staged == [fact.name for fact in DAILY_FACTS]
-    assert (
-        result.days["payments"][date(2024, 1, 11)].control_sums["KES"]["amount_minor"] == 1_000_000
-    )
+    assert written.locked()
+    day = {name: by_day[date(2024, 1, 11)] for name, by_day in result.days.items()}
+    assert day["orders"].control_sums["KES"]["total_minor"] == 1_000_000
+    assert day["tickets"].control_sums["KES"]["charged_minor"] == 1_000_000
+    assert day["payments"].control_sums["KES"]["amount_minor"] == 1_000_000
     assert result.catalogue_rows["organizers"] == 1
 
 
@@ -209,3 +211,13 @@ def test_the_lake_can_be_read_as_it_was_within_its_retention(deployment: Deploym
     assert lake_rows(
         deployment.lake, f"SELECT total_minor FROM lake.raw_orders AT (VERSION => {first})"
     ) == [(1_000_000,)]
+
+
+def test_a_fact_that_cannot_be_read_fails_the_whole_run(deployment: Deployment) -> None:
+    for table in ("page_views", "orders"):
+        deployment.source(f"ALTER TABLE {table} RENAME TO moved")
+        with pytest.raises(duckdb.Error, match=table):
+            run(deployment, f"without-{table}")
+        assert lake_rows(deployment.lake, "SELECT count(*) FROM lake.raw_orders") == [(0,)]
+        deployment.source(f"ALTER TABLE moved RENAME TO {table}")
+    assert run(deployment, "again").days["orders"][date(2024, 1, 11)].row_count == 1
