@@ -158,7 +158,8 @@ def _ledger(lake: Lake, warehouse_url: str | None = None) -> Iterator[duckdb.Duc
     """A session in one transaction, with the code's own ledger as ``movements``."""
     with lake.session() as connection:
         if warehouse_url is not None:
-            connection.execute(f"ATTACH '{warehouse_url}' AS warehouse (TYPE postgres, READ_ONLY)")
+            quoted = warehouse_url.replace("'", "''")
+            connection.execute(f"ATTACH '{quoted}' AS warehouse (TYPE postgres, READ_ONLY)")
         connection.execute("BEGIN")
         connection.execute(f"CREATE TEMP VIEW {MOVEMENTS} AS {movements_view()}")
         yield connection

@@ -177,7 +177,7 @@ def dagster_variables(settings: Settings, code_server_port: int) -> dict[str, st
     variables = {
         "DAGSTER_HOME": str(PROJECT_ROOT),
         # Dagster then stores the events of a run of many partitions in batches.
-        "DAGSTER_EVENT_BATCH_SIZE": "100",
+        "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "BOXOFFICE_CODE_SERVER_HOST": ports.HOST,
         "BOXOFFICE_CODE_SERVER_PORT": str(code_server_port),
         "BOXOFFICE_DAGSTER_URL": settings.dagster_url.get_secret_value(),

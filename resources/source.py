@@ -72,15 +72,6 @@ class ContractProblem:
         return f"{self.fact}{f'.{self.column}' if self.column else ''}: {self.message}"
 
 
-class ContractError(RuntimeError):
-    """The source does not return the canonical columns; the message lists every problem."""
-
-    def __init__(self, problems: list[ContractProblem]) -> None:
-        """Keep the problems and join them into the message."""
-        self.problems = problems
-        super().__init__("the source breaks the contract:\n" + "\n".join(map(str, problems)))
-
-
 def check_contract(source_url: str, days: DayRange) -> list[ContractProblem]:
     """Compare the columns and types of every statement with the contract, without reading rows.
 
