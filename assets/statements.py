@@ -25,9 +25,13 @@ def _template(name: str) -> str:
     return (files("assets") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def movements_view() -> str:
-    """The statement of the ledger, a view of the lake."""
-    return _ENVIRONMENT.from_string(_template(MOVEMENTS)).render(measures=BASE_MEASURES)
+def movements_view(lake: str = "lake") -> str:
+    """The statement of the ledger, a view of the lake.
+
+    Args:
+        lake: name under which the lake, or an earlier snapshot of it, is attached.
+    """
+    return _ENVIRONMENT.from_string(_template(MOVEMENTS)).render(measures=BASE_MEASURES, lake=lake)
 
 
 def controls_sql() -> str:

@@ -73,6 +73,21 @@ class Settings(BaseSettings):
     lake_retention_days: int = Field(
         30, ge=1, description="How far back the lake can be read as it was."
     )
+    late_data_overlap_minutes: int = Field(
+        15, ge=1, description="A change may be committed this long after its update time."
+    )
+    fingerprint_days: int = Field(
+        35, ge=1, description="Past days whose counts and sums are compared every night."
+    )
+    final_after_days: int = Field(
+        45, ge=1, description="Age at which a day is final even if late rows go on arriving."
+    )
+    quarantine_max_share: float = Field(
+        0.01, ge=0, le=1, description="Share of a fact's rows above which unusable ones stop it."
+    )
+    quarantine_tolerance: int = Field(
+        10, ge=0, description="Unusable rows of a fact that never stop a run."
+    )
     duckdb_memory_limit: str = "512MB"
     duckdb_threads: int = Field(2, ge=1)
 

@@ -36,6 +36,20 @@ _DUCKDB_TYPES = {
     "date": "DATE",
 }
 BUSINESS_DATE = "business_date"
+SOURCE_TOTALS = "source_totals"
+_SOURCE_TOTALS_COLUMNS = {
+    BUSINESS_DATE: "DATE",
+    "fact": "VARCHAR",
+    "organizer_id": "BIGINT",
+    "currency": "VARCHAR",
+    "measure": "VARCHAR",
+    "value": "BIGINT",
+    "source_snapshot_at": "TIMESTAMPTZ",
+}
+
+
+class SnapshotExpiredError(RuntimeError):
+    """The lake can no longer be read as it was at a snapshot."""
 
 
 def flag(day_column: str) -> str:
@@ -119,10 +133,7 @@ class Lake:
                 connection.execute(f"LOAD '{_extension_path(name)}'")
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute(self._s3_secret())
-            connection.execute(
-                f"ATTACH {_quote(f'ducklake:postgres:{self.catalog_url}')} AS lake"
-                f" (DATA_PATH {_quote(self.data_path)})"
-            )
+            self._attach(connection, "lake")
             try:
                 yield connection
             except RuntimeError as error:
@@ -130,6 +141,28 @@ class Lake:
                 if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
                     raise error.__cause__ from None
                 raise
+
+    def attach_snapshot(
+        self, connection: duckdb.DuckDBPyConnection, snapshot: int, name: str
+    ) -> None:
+        """Attach the lake as it was at a snapshot, beside the one of the session.
+
+        Raises:
+            SnapshotExpiredError: the snapshot is older than the lake's retention.
+        """
+        try:
+            self._attach(connection, name, f", SNAPSHOT_VERSION {snapshot}")
+        except duckdb.InvalidInputException as error:
+            raise SnapshotExpiredError(
+                f"lake snapshot {snapshot} can no longer be read; BOXOFFICE_LAKE_RETENTION_DAYS"
+                " says how long snapshots are kept"
+            ) from error
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection, name: str, options: str = "") -> None:
+        connection.execute(
+            f"ATTACH {_quote(f'ducklake:postgres:{self.catalog_url}')} AS {name}"
+            f" (DATA_PATH {_quote(self.data_path)}{options})"
+        )
 
     def _s3_secret(self) -> str:
         options = [f"REGION {_quote(self.region)}"]
@@ -162,11 +195,11 @@ class Lake:
                     "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
                 ).fetchall()
             }
-            for fact in FACTS.values():
-                if fact.table in existing:
-                    continue
-                columns = ", ".join(f"{n} {t}" for n, t in table_columns(fact).items())
-                connection.execute(f"CREATE TABLE lake.{fact.table} ({columns})")
+            tables = {fact.table: table_columns(fact) for fact in FACTS.values()}
+            for name, columns in {**tables, SOURCE_TOTALS: _SOURCE_TOTALS_COLUMNS}.items():
+                if name not in existing:
+                    typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+                    connection.execute(f"CREATE TABLE lake.{name} ({typed})")
             connection.execute("USE lake")
             for name, statement in views.items():
                 connection.execute(f"CREATE OR REPLACE VIEW lake.{name} AS {statement}")

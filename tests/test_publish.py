@@ -48,7 +48,7 @@ def warehouse(urls: tuple[str, str, str]) -> Iterator[psycopg.Connection[dict[st
     with psycopg.connect(urls[0], autocommit=True) as connection:
         connection.execute(
             "TRUNCATE reporting.daily_payments, reporting.daily_metrics, ops.partitions,"
-            " ops.publications, ops.extractions"
+            " ops.publications, ops.extractions CASCADE"
         )
     with connect(urls[1]) as connection:
         yield connection
