@@ -18,12 +18,8 @@ from metrics.datasets import DAILY_METRICS, DAILY_PAYMENTS, DAILY_TICKET_TYPES, 
 from resources.lake import Lake
 from resources.source_contract import DAILY_FACTS
 from resources.warehouse import Warehouse
-from warehouse.publish import (
-    Provenance,
-    extraction_watermarks,
-    next_attempt,
-    publish,
-)
+from warehouse.extractions import extraction_watermarks
+from warehouse.publish import Provenance, next_attempt, publish
 
 _INPUTS = tuple(fact.name for fact in DAILY_FACTS if not fact.is_pii)
 

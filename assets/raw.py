@@ -16,7 +16,7 @@ from resources.lake import Lake, table_columns
 from resources.source import Source, statement
 from resources.source_contract import CATALOGUE, DAILY_FACTS, FACTS, Fact
 from resources.warehouse import Warehouse
-from warehouse.publish import record_extraction
+from warehouse.extractions import record_extraction
 
 _PLATFORM = "ticketing"
 _DERIVED = {

@@ -51,13 +51,15 @@ from resources.extraction import Extraction, extract  # noqa: E402
 from resources.lake import Lake  # noqa: E402
 from resources.source import Source  # noqa: E402
 from resources.source_contract import DAILY_FACTS  # noqa: E402
+from warehouse.extractions import (  # noqa: E402
+    extraction_watermarks,
+    record_extraction,
+)
 from warehouse.publish import (  # noqa: E402
     Provenance,
     connect,
-    extraction_watermarks,
     next_attempt,
     publish,
-    record_extraction,
 )
 
 DAILY = (DAILY_METRICS, DAILY_PAYMENTS, DAILY_TICKET_TYPES)

@@ -16,16 +16,15 @@ import pytest
 
 from metrics.datasets import DAILY_METRICS, DAILY_PAYMENTS
 from tests.deployment import Deployment
+from warehouse.extractions import extraction_watermarks, record_extraction
 from warehouse.migrate import check, upgrade
 from warehouse.publish import (
     Outcome,
     Provenance,
     Publication,
     connect,
-    extraction_watermarks,
     next_attempt,
     publish,
-    record_extraction,
 )
 
 DAY = date(2026, 3, 2)

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -260,43 +260,6 @@ def _one(cursor: psycopg.Cursor[Any]) -> dict[str, Any]:
     if row is None:
         raise RuntimeError("the warehouse returned no row where one was due")
     return row
-
-
-def extraction_watermarks(
-    connection: psycopg.Connection[Any], facts: Sequence[str], first: date, last: date
-) -> dict[date, datetime]:
-    """For each day that every one of the facts was extracted for, the oldest source snapshot."""
-    rows = connection.execute(
-        """SELECT business_date, min(source_snapshot_at) AS watermark
-        FROM ops.extractions
-        WHERE fact = ANY(%s) AND business_date BETWEEN %s AND %s
-        GROUP BY business_date HAVING count(*) = cardinality(%s::text[])""",
-        (list(facts), first, last, list(facts)),
-    ).fetchall()
-    return {row["business_date"]: row["watermark"] for row in rows}
-
-
-def record_extraction(
-    connection: psycopg.Connection[Any],
-    rows: Sequence[tuple[str, date, datetime, int, int, str]],
-) -> None:
-    """Note how far days of facts were read; an older lake snapshot never replaces a newer one.
-
-    Args:
-        rows: fact, business date, source snapshot, lake snapshot, row count, Dagster run.
-    """
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(
-            """INSERT INTO ops.extractions AS e (
-                fact, business_date, source_snapshot_at, lake_snapshot, row_count, run_id)
-            VALUES (%s, %s, %s, %s, %s, %s)
-            ON CONFLICT (fact, business_date) DO UPDATE SET
-                source_snapshot_at = excluded.source_snapshot_at,
-                lake_snapshot = excluded.lake_snapshot,
-                row_count = excluded.row_count, run_id = excluded.run_id
-            WHERE excluded.lake_snapshot > e.lake_snapshot""",
-            rows,
-        )
 
 
 def connect(publisher_url: str) -> psycopg.Connection[dict[str, Any]]:
