@@ -6,24 +6,16 @@ partitions. Does not belong here: Dagster, or the statements (``assets/sql``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import duckdb
 import polars as pl
 
-from assets.statements import (
-    MOVEMENTS,
-    controls_sql,
-    dataset_sql,
-    movements_view,
-    unresolved_sql,
-)
+from assets.ledger import UnresolvedError, ledger_session, unresolved
+from assets.statements import dataset_sql
 from metrics.calendar import DayRange, day_bounds
 from metrics.datasets import Dataset
-from metrics.registry import BASE_MEASURES
 from resources.lake import Lake, current_snapshot
 
 
@@ -50,65 +42,6 @@ class PublishedDay:
     is_complete: bool
 
 
-@dataclass(frozen=True)
-class MovementControl:
-    """What the ledger holds of one day, kind and currency.
-
-    Attributes:
-        sums: the sum of each base measure; money in minor units.
-    """
-
-    kind: str
-    currency: str | None
-    movements: int
-    sums: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """What the ledger holds of a range of days.
-
-    Attributes:
-        controls: counts and sums by day.
-        unresolved: movements whose event or ticket type is not in the catalogue, by day and kind.
-        lake_snapshot: DuckLake snapshot that was read.
-    """
-
-    controls: dict[date, list[MovementControl]]
-    unresolved: dict[str, int]
-    lake_snapshot: int
-
-
-class UnresolvedError(RuntimeError):
-    """Movements name an event or ticket type that the source's catalogue does not have."""
-
-    def __init__(self, unresolved: dict[str, int]) -> None:
-        """Say which days and kinds."""
-        named = ", ".join(f"{key} ({count})" for key, count in list(unresolved.items())[:10])
-        super().__init__(
-            "Movements name an event or ticket type that the source does not have: " + named
-        )
-
-
-def read_ledger(lake: Lake, days: DayRange) -> Ledger:
-    """Count and sum the ledger by day, kind and currency."""
-    with _ledger(lake) as connection:
-        rows = connection.execute(
-            controls_sql(), {"first": days.first, "last": days.last}
-        ).fetchall()
-        controls: dict[date, list[MovementControl]] = {}
-        for day, kind, currency, count, *sums in rows:
-            controls.setdefault(day, []).append(
-                MovementControl(kind, currency, count, dict(zip(BASE_MEASURES, sums, strict=True)))
-            )
-        return Ledger(controls, _unresolved(connection, days), current_snapshot(connection))
-
-
-def _unresolved(connection: duckdb.DuckDBPyConnection, days: DayRange) -> dict[str, int]:
-    rows = connection.execute(unresolved_sql(), {"first": days.first, "last": days.last}).fetchall()
-    return {f"{day} {kind}": count for day, kind, count in rows}
-
-
 def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> Computed:
     """Compute a dataset of daily grain for a range of days, from the ledger.
 
@@ -116,9 +49,9 @@ def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> Computed:
         UnresolvedError: the ledger of these days cannot be trusted; also when its own check did
             not run, as when only this dataset is run again.
     """
-    with _ledger(lake) as connection:
-        if unresolved := _unresolved(connection, days):
-            raise UnresolvedError(unresolved)
+    with ledger_session(lake) as connection:
+        if found := unresolved(connection, days):
+            raise UnresolvedError(found)
         _create_days(connection, days)
         return _compute(connection, dataset, days)
 
@@ -131,7 +64,7 @@ def compute_rollup(
     Returns:
         The rows, and the days they are the sum of.
     """
-    with _ledger(lake, warehouse_url) as connection:
+    with ledger_session(lake, warehouse_url) as connection:
         published = [
             PublishedDay(date.fromisoformat(key), *state)
             for key, *state in connection.execute(
@@ -151,18 +84,6 @@ def compute_rollup(
             )
         )
         return _compute(connection, dataset, days), published
-
-
-@contextmanager
-def _ledger(lake: Lake, warehouse_url: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A session in one transaction, with the code's own ledger as ``movements``."""
-    with lake.session() as connection:
-        if warehouse_url is not None:
-            quoted = warehouse_url.replace("'", "''")
-            connection.execute(f"ATTACH '{quoted}' AS warehouse (TYPE postgres, READ_ONLY)")
-        connection.execute("BEGIN")
-        connection.execute(f"CREATE TEMP VIEW {MOVEMENTS} AS {movements_view()}")
-        yield connection
 
 
 def _compute(connection: duckdb.DuckDBPyConnection, dataset: Dataset, days: DayRange) -> Computed:

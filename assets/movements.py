@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.compute import UnresolvedError, read_ledger
+from assets.ledger import UnresolvedError, read_ledger
 from assets.partitioning import OWNERS, days_of
 from assets.presentation import bars, column_schema, control_table
 from assets.statements import MOVEMENTS, code_version, movements_view

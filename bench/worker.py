@@ -25,7 +25,7 @@ import assets.daily_metrics  # noqa: E402
 import assets.movements  # noqa: E402
 import assets.raw  # noqa: E402
 import assets.revenue  # noqa: E402
-from assets import compute  # noqa: E402
+from assets import compute, ledger  # noqa: E402
 from assets.statements import MOVEMENTS, dataset_sql, movements_view  # noqa: E402
 from bench.measure import Stages, write_report  # noqa: E402
 from metrics.calendar import (  # noqa: E402
@@ -111,7 +111,7 @@ class Bare:
     def daily(self, days: DayRange, token: str) -> None:
         """Verify the ledger's days; compute and publish their datasets."""
         with self.stages.stage("movements"):
-            compute.read_ledger(self.lake, days)
+            ledger.read_ledger(self.lake, days)
         for dataset in DAILY:
             with connect(self.warehouse_url) as connection:
                 attempt = next_attempt(connection)
@@ -333,7 +333,7 @@ def run_ledger(settings: Settings, stages: Stages, days: DayRange) -> dict[str, 
         _replace(compute, "movements_view", ledger)
         for part in parts:
             with stages.stage(f"{name}: movements"):
-                compute.read_ledger(bare.lake, part)
+                ledger.read_ledger(bare.lake, part)
             for dataset in DAILY:
                 with stages.stage(f"{name}: {dataset.name}"):
                     computed = compute.compute_days(bare.lake, dataset, part)
