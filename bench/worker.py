@@ -329,8 +329,8 @@ def run_ledger(settings: Settings, stages: Stages, days: DayRange) -> dict[str, 
         rows = connection.execute("SELECT count(*) FROM lake.movements_stored").fetchone()
     figures: dict[str, dict[str, list[list[Any]]]] = {}
     ledgers = {"view": movements_view, "stored": lambda: "FROM lake.movements_stored"}
-    for name, ledger in ledgers.items():
-        _replace(compute, "movements_view", ledger)
+    for name, statement in ledgers.items():
+        _replace(ledger, "movements_view", statement)
         for part in parts:
             with stages.stage(f"{name}: movements"):
                 ledger.read_ledger(bare.lake, part)
