@@ -84,6 +84,22 @@ def next_attempt(connection: psycopg.Connection[Any]) -> int:
     return int(_one(connection.execute("SELECT nextval('ops.attempts') AS attempt"))["attempt"])
 
 
+def data_version(dataset: Dataset, rows: pl.DataFrame) -> str:
+    """The version ``publish`` gives to the rows of a partition: a hash of their content."""
+    return _version(dataset, _content(dataset, rows))
+
+
+def _content(dataset: Dataset, rows: pl.DataFrame) -> str:
+    return rows.select(dataset.column_names).write_csv(
+        include_header=False, null_value=_NULL, quote_style="non_numeric"
+    )
+
+
+def _version(dataset: Dataset, content: str) -> str:
+    header = ",".join(dataset.column_names)
+    return hashlib.sha256(f"{header}\n{content}".encode()).hexdigest()[:16]
+
+
 def publish(
     connection: psycopg.Connection[Any],
     dataset: Dataset,
@@ -98,11 +114,8 @@ def publish(
         partition_key: first day of the partition, or ``all``.
         rows: every row of the partition, with the dataset's columns, sorted by its grain.
     """
-    content = rows.select(dataset.column_names).write_csv(
-        include_header=False, null_value=_NULL, quote_style="non_numeric"
-    )
-    header = ",".join(dataset.column_names)
-    data_version = hashlib.sha256(f"{header}\n{content}".encode()).hexdigest()[:16]
+    content = _content(dataset, rows)
+    version = _version(dataset, content)
     with connection.transaction():
         connection.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
@@ -114,12 +127,12 @@ def publish(
             if newest > (provenance.input_version, provenance.attempt):
                 return _publication(Outcome.SUPERSEDED, current)
             if (current["data_version"], current["is_complete"]) == (
-                data_version,
+                version,
                 provenance.is_complete,
             ):
                 _point_to(connection, dataset, partition_key, current, provenance)
                 return _publication(Outcome.UNCHANGED, current)
-        if current is None or current["data_version"] != data_version:
+        if current is None or current["data_version"] != version:
             _replace_rows(connection, dataset, partition_key, content)
         new = _one(
             connection.execute(
@@ -131,7 +144,7 @@ def publish(
                 (
                     dataset.name,
                     partition_key,
-                    data_version,
+                    version,
                     provenance.input_version,
                     provenance.attempt,
                     provenance.lake_snapshot,
