@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from metrics.registry import METRICS, Derived, Stored
+from metrics.registry import BASE_MEASURES, METRICS, Derived, Stored, terms
 
 Period = Literal["day", "week", "month", "all"]
 ColumnType = Literal["bigint", "date", "text", "timestamptz"]
@@ -18,12 +18,17 @@ ColumnType = Literal["bigint", "date", "text", "timestamptz"]
 
 @dataclass(frozen=True)
 class Column:
-    """A dimension or attribute column of a finished table."""
+    """A dimension or attribute column of a finished table.
+
+    Attributes:
+        values: all it may hold; anything where none are named.
+    """
 
     name: str
     type: ColumnType
     description: str
     nullable: bool = False
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,19 @@ class Dataset:
         return (*(c.name for c in (*self.grain, *self.attributes)), *self.metric_names)
 
     @property
+    def base_measures(self) -> tuple[str, ...]:
+        """The measures of the ledger that this dataset's values are sums of, in order."""
+        used = {name for metric in self.metrics for name in terms(metric)}
+        return tuple(name for name in BASE_MEASURES if name in used)
+
+    @property
+    def scope(self) -> tuple[Column, ...]:
+        """The grain beyond partition, organizer, event and currency."""
+        whose = {"organizer_id", "event_id", "currency"}
+        beyond = self.grain if self.period == "all" else self.grain[1:]
+        return tuple(column for column in beyond if column.name not in whose)
+
+    @property
     def derived(self) -> tuple[Derived, ...]:
         """Metrics whose identity the table can check: all their terms are columns of it."""
         return tuple(
@@ -108,8 +126,18 @@ DAILY_PAYMENTS = Dataset(
         _ORGANIZER,
         _EVENT,
         _CURRENCY,
-        Column("provider", "text", "Payment provider, for example MPESA or CARD."),
-        Column("instrument", "text", "What the buyer paid with, for example mpesa or visa."),
+        Column(
+            "provider",
+            "text",
+            "Payment provider, for example MPESA or CARD.",
+            values=("MPESA", "PESAPAL", "PAYHERO", "CARD", "CASH"),
+        ),
+        Column(
+            "instrument",
+            "text",
+            "What the buyer paid with, for example mpesa or visa.",
+            values=("mpesa", "airtel", "visa", "mastercard", "bank", "cash"),
+        ),
     ),
     metric_names=(
         "payments",
@@ -139,7 +167,12 @@ DAILY_TICKET_TYPES = Dataset(
     ),
     attributes=(
         Column("ticket_type_name", "text", "Name of the ticket type."),
-        Column("ticket_type_kind", "text", "admission, add_on or donation."),
+        Column(
+            "ticket_type_kind",
+            "text",
+            "admission, add_on or donation.",
+            values=("admission", "add_on", "donation"),
+        ),
     ),
     metric_names=(
         "tickets_paid",
@@ -208,7 +241,12 @@ EVENT_SUMMARY = Dataset(
         Column("venue", "text", "Where it takes place.", nullable=True),
         Column("event_time_zone", "text", "Time zone of the venue."),
         _CURRENCY,
-        Column("status", "text", "State of the event on the platform."),
+        Column(
+            "status",
+            "text",
+            "State of the event on the platform.",
+            values=("draft", "on_sale", "sold_out", "completed", "cancelled"),
+        ),
         Column("capacity", "bigint", "Admissions that can be sold.", nullable=True),
         Column("on_sale_at", "timestamptz", "Start of sales.", nullable=True),
         Column("starts_at", "timestamptz", "Start of the event.", nullable=True),

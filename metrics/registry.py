@@ -25,12 +25,14 @@ class Base:
         unit: ``count`` or ``money`` (minor units of the row's currency).
         definition: what one unit of it is, in one sentence.
         day: the moment whose reporting day the value is attributed to.
+        signed: whether a day's sum may be below zero.
     """
 
     name: str
     unit: Unit
     definition: str
     day: str
+    signed: bool = False
 
     @property
     def formula(self) -> str:
@@ -156,7 +158,13 @@ _METRICS: tuple[Stored, ...] = (
     Base("tickets_cancelled", COUNT, "Admissions cancelled after their sale.", "cancelled"),
     Base("check_ins", COUNT, "Admissions scanned at the gate.", "scanned"),
     Base("face_value", MONEY, "List price of everything sold, before discounts.", "completed"),
-    Base("discounts", MONEY, "Reductions of the list price and of the order.", "completed"),
+    Base(
+        "discounts",
+        MONEY,
+        "Reductions of the list price and of the order.",
+        "completed",
+        signed=True,
+    ),
     Derived(
         "ticket_revenue",
         MONEY,
@@ -176,7 +184,11 @@ _METRICS: tuple[Stored, ...] = (
         minus=("discounts",),
     ),
     Base(
-        "sale_reversals", MONEY, "Value un-sold by cancellation, less fees retained.", "cancelled"
+        "sale_reversals",
+        MONEY,
+        "Value un-sold by cancellation, less fees retained.",
+        "cancelled",
+        signed=True,
     ),
     Derived(
         "net_sales",
@@ -195,6 +207,7 @@ _METRICS: tuple[Stored, ...] = (
         MONEY,
         "Disputed money withdrawn by the bank, less what it reinstated.",
         "withdrawn or reinstated",
+        signed=True,
     ),
     Derived(
         "net_collected",
@@ -209,12 +222,14 @@ _METRICS: tuple[Stored, ...] = (
         MONEY,
         "The platform's fees, less what refunds return of them.",
         "completed; returned on the refund's day",
+        signed=True,
     ),
     Base(
         "processing_fees",
         MONEY,
         "Payment providers' fees for payments and disputes, less what refunds return of them.",
         "confirmed or withdrawn; returned on the refund's day",
+        signed=True,
     ),
     Derived(
         "organizer_net",
@@ -243,3 +258,26 @@ RATIOS: dict[str, Ratio] = {
 
 BASE_MEASURES: tuple[str, ...] = tuple(m.name for m in _METRICS if isinstance(m, Base))
 """The measure columns of the ledger, in order."""
+
+
+def terms(metric: Stored) -> dict[str, int]:
+    """The base measures a metric is made of, each with its sign; none of a distinct count."""
+    match metric:
+        case Base():
+            return {metric.name: 1}
+        case Derived():
+            return dict.fromkeys(metric.plus, 1) | dict.fromkeys(metric.minus, -1)
+        case Distinct():
+            return {}
+
+
+def may_be_negative(metric: Stored) -> bool:
+    """Whether a value below zero is possible; never for a count."""
+    match metric:
+        case Base():
+            return metric.signed
+        case Derived():
+            signed = any(may_be_negative(METRICS[name]) for name in terms(metric))
+            return metric.unit == MONEY and (signed or bool(metric.minus))
+        case Distinct():
+            return False

@@ -390,8 +390,15 @@ RESTATEMENT_MOVEMENTS = sa.Table(
     ),
     sa.Column("movement_id", sa.Text(), primary_key=True, comment="Movement of the ledger."),
     sa.Column("event_id", sa.BigInteger(), primary_key=True, comment="Event it counts for."),
-    sa.Column("organizer_id", sa.BigInteger(), nullable=False, comment="Organizer of the event."),
-    sa.Column("currency", sa.Text(), nullable=False, comment="ISO 4217 code."),
+    sa.Column("organizer_id", sa.BigInteger(), primary_key=True, comment="Organizer of the event."),
+    sa.Column("currency", sa.Text(), primary_key=True, comment="ISO 4217 code."),
+    sa.Column(
+        "scope",
+        JSONB(),
+        primary_key=True,
+        comment="Further columns of the dataset's grain it counts in, for example provider; else "
+        "empty. A movement that went from one cell to another has a row for each.",
+    ),
     sa.Column("kind", sa.Text(), nullable=False, comment="What happened."),
     sa.Column(
         "change",

@@ -191,6 +191,12 @@ def upgrade() -> None:
             "organizer_id", sa.BigInteger(), nullable=False, comment="Organizer of the event."
         ),
         sa.Column("currency", sa.Text(), nullable=False, comment="ISO 4217 code."),
+        sa.Column(
+            "scope",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="Further columns of the dataset's grain it counts in, for example provider; else empty. A movement that went from one cell to another has a row for each.",
+        ),
         sa.Column("kind", sa.Text(), nullable=False, comment="What happened."),
         sa.Column(
             "change",
@@ -225,7 +231,13 @@ def upgrade() -> None:
             ["ops.publications.publication_id"],
         ),
         sa.PrimaryKeyConstraint(
-            "publication_id", "movement_id", "event_id", name=op.f("restatement_movements_pkey")
+            "publication_id",
+            "movement_id",
+            "event_id",
+            "organizer_id",
+            "currency",
+            "scope",
+            name=op.f("restatement_movements_pkey"),
         ),
         schema="ops",
         comment="Append-only: the movements that explain the restatements of a version.",
