@@ -52,8 +52,8 @@ def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> Computed:
     with ledger_session(lake) as connection:
         if found := unresolved(connection, days):
             raise UnresolvedError(found)
-        _create_days(connection, days)
-        return _compute(connection, dataset, days)
+        create_days(connection, days)
+        return run_statement(connection, dataset, days)
 
 
 def compute_rollup(
@@ -83,10 +83,13 @@ def compute_rollup(
                 f" WHERE business_date BETWEEN DATE '{days.first}' AND DATE '{days.last}'"
             )
         )
-        return _compute(connection, dataset, days), published
+        return run_statement(connection, dataset, days), published
 
 
-def _compute(connection: duckdb.DuckDBPyConnection, dataset: Dataset, days: DayRange) -> Computed:
+def run_statement(
+    connection: duckdb.DuckDBPyConnection, dataset: Dataset, days: DayRange
+) -> Computed:
+    """Run a dataset's statement in a session that has everything it reads."""
     snapshot = current_snapshot(connection)
     statement = dataset_sql(dataset)
     parameters = {"first": days.first, "last": days.last}
@@ -94,7 +97,8 @@ def _compute(connection: duckdb.DuckDBPyConnection, dataset: Dataset, days: DayR
     return Computed(connection.execute(statement, used).pl(), snapshot)
 
 
-def _create_days(connection: duckdb.DuckDBPyConnection, days: DayRange) -> None:
+def create_days(connection: duckdb.DuckDBPyConnection, days: DayRange) -> None:
+    """Create ``days``: the reporting days with their first instant and the one after the last."""
     connection.execute(
         "CREATE TEMP TABLE days (business_date DATE, starts_at TIMESTAMPTZ, ends_at TIMESTAMPTZ)"
     )
