@@ -37,12 +37,27 @@ def extraction_sql(fact: Fact, days: DayRange | None = None) -> str:
     """
     if days is None:
         return statement(fact.name).strip()
-    values = {
-        "range_start": f"TIMESTAMPTZ '{days.start.isoformat()}'",
-        "range_end": f"TIMESTAMPTZ '{days.end.isoformat()}'",
-        "first_day": f"DATE '{days.first}'",
-        "last_day": f"DATE '{days.last}'",
-    }
+    return _fill(
+        fact,
+        range_start=f"TIMESTAMPTZ '{days.start.isoformat()}'",
+        range_end=f"TIMESTAMPTZ '{days.end.isoformat()}'",
+        first_day=f"DATE '{days.first}'",
+        last_day=f"DATE '{days.last}'",
+    )
+
+
+def unbounded_sql(fact: Fact) -> str:
+    """The fact's statement for all of time, to be narrowed by another condition around it."""
+    return _fill(
+        fact,
+        range_start="TIMESTAMPTZ '-infinity'",
+        range_end="TIMESTAMPTZ 'infinity'",
+        first_day="DATE '-infinity'",
+        last_day="DATE 'infinity'",
+    )
+
+
+def _fill(fact: Fact, **values: str) -> str:
     return _TOKEN.sub(lambda match: values[match.group(1)], statement(fact.name)).strip()
 
 

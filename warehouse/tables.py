@@ -273,6 +273,23 @@ LATE_DAYS = sa.Table(
     comment="Past reporting days whose facts changed at the source after they were read.",
 )
 
+LATE_ROWS = sa.Table(
+    "late_rows",
+    metadata,
+    sa.Column("fact", sa.Text(), primary_key=True, comment="Source fact that changed."),
+    sa.Column("row_key", sa.Text(), primary_key=True, comment="Key of the row at the source."),
+    sa.Column("business_date", sa.Date(), primary_key=True, comment="Reporting day it touches."),
+    sa.Column(
+        "recorded_at",
+        sa.DateTime(timezone=True),
+        primary_key=True,
+        comment="When the platform last wrote the row.",
+    ),
+    schema="ops",
+    comment="Changed rows that were counted in ops.late_days and that the overlap shows again: "
+    "a row leaves it once the overlap has passed.",
+)
+
 AUDITS = sa.Table(
     "audits",
     metadata,

@@ -14,6 +14,7 @@ GRANTS = """
 GRANT SELECT ON ALL TABLES IN SCHEMA ops TO boxoffice_publisher, boxoffice_reader;
 GRANT INSERT ON ops.restatements, ops.restatement_movements TO boxoffice_publisher;
 GRANT INSERT, UPDATE ON ops.audits, ops.late_days TO boxoffice_publisher;
+GRANT INSERT, DELETE ON ops.late_rows TO boxoffice_publisher;
 GRANT INSERT, UPDATE, DELETE ON ops.quarantine, ops.lateness TO boxoffice_publisher;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA ops TO boxoffice_publisher;
 """
@@ -107,6 +108,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("business_date", "fact", name=op.f("late_days_pkey")),
         schema="ops",
         comment="Past reporting days whose facts changed at the source after they were read.",
+    )
+    op.create_table(
+        "late_rows",
+        sa.Column("fact", sa.Text(), nullable=False, comment="Source fact that changed."),
+        sa.Column("row_key", sa.Text(), nullable=False, comment="Key of the row at the source."),
+        sa.Column(
+            "business_date", sa.Date(), nullable=False, comment="Reporting day it touches."
+        ),
+        sa.Column(
+            "recorded_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="When the platform last wrote the row.",
+        ),
+        sa.PrimaryKeyConstraint(
+            "fact", "row_key", "business_date", "recorded_at", name=op.f("late_rows_pkey")
+        ),
+        schema="ops",
+        comment="Changed rows that were counted in ops.late_days and that the overlap shows again: a row leaves it once the overlap has passed.",
     )
     op.create_table(
         "lateness",
@@ -392,5 +412,6 @@ def downgrade() -> None:
     )
     op.drop_table("quarantine", schema="ops")
     op.drop_table("lateness", schema="ops")
+    op.drop_table("late_rows", schema="ops")
     op.drop_table("late_days", schema="ops")
     op.drop_table("audits", schema="ops")
