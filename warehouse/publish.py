@@ -2,7 +2,8 @@
 
 Belongs here: the one transaction that replaces a partition of a finished table, its version, its
 fence, and what readers may know about it. Does not belong here: how the rows are computed
-(``assets``) or the tables (``warehouse.tables``).
+(``assets``), why a closed period changed (``warehouse.restatements``) or the tables
+(``warehouse.tables``).
 
 Dagster runs a step at least once, and a killed worker's step can live on. So the truth about what
 is published lives here: a publication of an older input, or by an older attempt, changes nothing.
@@ -22,10 +23,12 @@ from typing import Any
 import polars as pl
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from metrics.datasets import Dataset
+from warehouse.faults import FaultPoint, reached
+from warehouse.restatements import LedgerHistory, Restatement, Version, restate, row_schema
 
 _NULL = r"\N"
 
@@ -70,6 +73,8 @@ class Publication:
 
     Attributes:
         control_sums: per currency, the sum of every metric; money in minor units.
+        restatements: values of a closed period that this publication changed.
+        was_final: whether the period had been declared final.
     """
 
     outcome: Outcome
@@ -77,6 +82,29 @@ class Publication:
     data_version: str
     row_count: int
     control_sums: dict[str, dict[str, int]]
+    restatements: tuple[Restatement, ...] = ()
+    was_final: bool = False
+
+
+class ControlSumError(RuntimeError):
+    """What Postgres holds after the copy does not add up to what was handed over.
+
+    Attributes:
+        partition_key: the partition that was not published.
+        differences: currency, metric, sum handed over and sum found; money in minor units.
+    """
+
+    def __init__(
+        self, dataset: str, partition_key: str, differences: list[tuple[str, str, int, int]]
+    ) -> None:
+        """Say where."""
+        self.partition_key = partition_key
+        self.differences = differences
+        listed = "; ".join(
+            f"{currency} {metric} is {found}, should be {expected}"
+            for currency, metric, expected, found in differences[:10]
+        )
+        super().__init__(f"{dataset} {partition_key}: sums in Postgres differ: {listed}")
 
 
 def next_attempt(connection: psycopg.Connection[Any]) -> int:
@@ -106,6 +134,7 @@ def publish(
     partition_key: str,
     rows: pl.DataFrame,
     provenance: Provenance,
+    history: LedgerHistory | None = None,
 ) -> Publication:
     """Replace one partition of a finished table, in one transaction.
 
@@ -113,6 +142,10 @@ def publish(
         connection: as the publisher role, with ``row_factory=dict_row``.
         partition_key: first day of the partition, or ``all``.
         rows: every row of the partition, with the dataset's columns, sorted by its grain.
+        history: asked for the movements that differ, where a closed day changes.
+
+    Raises:
+        ControlSumError: Postgres holds something else than the rows; nothing was published.
     """
     content = _content(dataset, rows)
     version = _version(dataset, content)
@@ -132,8 +165,15 @@ def publish(
             ):
                 _point_to(connection, dataset, partition_key, current, provenance)
                 return _publication(Outcome.UNCHANGED, current)
-        if current is None or current["data_version"] != version:
+        replaced = current is None or current["data_version"] != version
+        closed = replaced and current is not None and current["is_complete"]
+        before = _read_rows(connection, dataset, partition_key) if closed else None
+        if replaced:
             _replace_rows(connection, dataset, partition_key, content)
+        reached(FaultPoint.PUBLISHING)
+        control_sums = _control_sums(connection, dataset, partition_key)
+        if differences := _differences(_frame_sums(dataset, rows), control_sums):
+            raise ControlSumError(dataset.name, partition_key, differences)
         new = _one(
             connection.execute(
                 """INSERT INTO ops.publications (
@@ -153,12 +193,38 @@ def publish(
                     provenance.run_id,
                     provenance.code_version,
                     rows.height,
-                    Jsonb(_control_sums(connection, dataset, partition_key)),
+                    Jsonb(control_sums),
                 ),
             )
         )
         _point_to(connection, dataset, partition_key, new, provenance)
-        return _publication(Outcome.PUBLISHED, new)
+        if current is None or before is None:
+            return _publication(Outcome.PUBLISHED, new)
+        was_final = current["final_at"] is not None
+        restatements = restate(
+            connection,
+            dataset,
+            partition_key,
+            (before, rows),
+            (
+                Version(
+                    current["publication_id"],
+                    current["input_version"],
+                    current["lake_snapshot"],
+                    current["code_version"],
+                ),
+                Version(
+                    new["publication_id"],
+                    provenance.input_version,
+                    provenance.lake_snapshot,
+                    provenance.code_version,
+                ),
+            ),
+            history,
+            was_final=was_final,
+            run_id=provenance.run_id,
+        )
+        return _publication(Outcome.PUBLISHED, new, restatements, was_final=was_final)
 
 
 def _current(
@@ -166,7 +232,7 @@ def _current(
 ) -> dict[str, Any] | None:
     row: dict[str, Any] | None = connection.execute(
         """SELECT n.publication_id, n.data_version, n.input_version, n.attempt, n.is_complete,
-                  p.row_count, p.control_sums
+                  n.lake_snapshot, n.code_version, n.final_at, p.row_count, p.control_sums
         FROM ops.partitions AS n JOIN ops.publications AS p USING (publication_id)
         WHERE n.dataset = %s AND n.partition_key = %s""",
         (dataset, partition_key),
@@ -210,8 +276,9 @@ def _point_to(
 
 @dataclass(frozen=True)
 class _Statements:
-    """The statements that replace and sum one partition of a dataset, composed once."""
+    """The statements that read, replace and sum one partition of a dataset, composed once."""
 
+    select: bytes
     delete: bytes
     copy: bytes
     sums: bytes
@@ -232,6 +299,7 @@ def _statements(dataset: Dataset) -> _Statements:
         for name in dataset.metric_names
     )
     return _Statements(
+        select=sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, table, where).as_bytes(),
         delete=sql.SQL("DELETE FROM {} WHERE {}").format(table, where).as_bytes(),
         copy=sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL {})")
         .format(table, columns, sql.Literal(_NULL))
@@ -262,9 +330,54 @@ def _control_sums(
     return {row.pop("currency"): row for row in rows.fetchall()}
 
 
-def _publication(outcome: Outcome, row: Mapping[str, Any]) -> Publication:
+def _read_rows(
+    connection: psycopg.Connection[Any], dataset: Dataset, partition_key: str
+) -> pl.DataFrame:
+    """The rows of a partition as readers see them."""
+    statements = _statements(dataset)
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute(statements.select, [partition_key][: statements.parameters])
+        return pl.DataFrame(cursor.fetchall(), schema=row_schema(dataset), orient="row")
+
+
+def _frame_sums(dataset: Dataset, rows: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Sum of every metric by currency; in 128 bits, because Polars wraps silently in 64."""
+    sums = rows.group_by("currency").agg(
+        pl.col(name).cast(pl.Int128).sum() for name in dataset.metric_names
+    )
+    return {row.pop("currency"): row for row in sums.iter_rows(named=True)}
+
+
+def _differences(
+    expected: Mapping[str, Mapping[str, int]], found: Mapping[str, Mapping[str, int]]
+) -> list[tuple[str, str, int, int]]:
+    """Currency, metric and both sums wherever they differ; what is missing counts as 0."""
+    differing = []
+    for currency in sorted(expected.keys() | found.keys()):
+        handed, stored = expected.get(currency, {}), found.get(currency, {})
+        differing += [
+            (currency, name, handed.get(name) or 0, stored.get(name) or 0)
+            for name in handed.keys() | stored.keys()
+            if (handed.get(name) or 0) != (stored.get(name) or 0)
+        ]
+    return differing
+
+
+def _publication(
+    outcome: Outcome,
+    row: Mapping[str, Any],
+    restatements: tuple[Restatement, ...] = (),
+    *,
+    was_final: bool = False,
+) -> Publication:
     return Publication(
-        outcome, row["publication_id"], row["data_version"], row["row_count"], row["control_sums"]
+        outcome,
+        row["publication_id"],
+        row["data_version"],
+        row["row_count"],
+        row["control_sums"],
+        restatements,
+        was_final,
     )
 
 
