@@ -1,23 +1,34 @@
-"""The ledger, read: a session over it, its control sums, and what in it is unresolved.
+"""The ledger, read: a session over it, its control sums, and how they compare with the source's.
 
-Belongs here: reading the ledger in one consistent snapshot. Does not belong here: Dagster
-(``assets.movements``), its statement (``assets/sql/movements.sql``), or what is summed from it
-(``assets.compute``).
+Belongs here: reading the ledger in one consistent snapshot of the lake, the present one or an
+earlier one. Does not belong here: Dagster (``assets.movements``), its statement
+(``assets/sql/movements.sql``), or what is summed from it (``assets.compute``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
 import duckdb
 
-from assets.statements import MOVEMENTS, controls_sql, movements_view, unresolved_sql
+from assets.statements import (
+    MOVEMENTS,
+    controls_sql,
+    days_without_totals_sql,
+    movements_view,
+    source_differences_sql,
+    unresolved_sql,
+)
 from metrics.calendar import DayRange
 from metrics.registry import BASE_MEASURES
 from resources.lake import Lake, current_snapshot
+from resources.source_contract import DAILY_FACTS
+from warehouse.periods import Lateness
+
+_FACTS = [fact.name for fact in DAILY_FACTS if not fact.is_pii]
 
 
 @dataclass(frozen=True)
@@ -35,17 +46,44 @@ class MovementControl:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A sum of the ledger that is not what the source says; money in minor units."""
+
+    business_date: date
+    organizer_id: int | None
+    currency: str | None
+    measure: str
+    source_value: int
+    ledger_value: int
+
+    def __str__(self) -> str:
+        """Name the cell, the hop and both values."""
+        return (
+            f"{self.business_date} organizer {self.organizer_id} {self.currency} {self.measure}:"
+            f" source {self.source_value}, ledger {self.ledger_value} (raw -> movements)"
+        )
+
+
+@dataclass(frozen=True)
 class Ledger:
     """What the ledger holds of a range of days.
 
     Attributes:
         controls: counts and sums by day.
+        lateness: how late movements were recorded, by day and kind.
         unresolved: movements whose event or ticket type is not in the catalogue, by day and kind.
+        cells_compared: sums compared with the source, by day.
+        differences: sums that are not what the source says.
+        without_totals: days of which the lake does not have the source's totals, with their facts.
         lake_snapshot: DuckLake snapshot that was read.
     """
 
     controls: dict[date, list[MovementControl]]
+    lateness: list[Lateness]
     unresolved: dict[str, int]
+    cells_compared: dict[date, int]
+    differences: list[Difference]
+    without_totals: dict[date, list[str]]
     lake_snapshot: int
 
 
@@ -61,17 +99,22 @@ class UnresolvedError(RuntimeError):
 
 
 def read_ledger(lake: Lake, days: DayRange) -> Ledger:
-    """Count and sum the ledger by day, kind and currency."""
+    """Count and sum the ledger in one scan, and compare it with the source's own totals."""
     with ledger_session(lake) as connection:
-        rows = connection.execute(
-            controls_sql(), {"first": days.first, "last": days.last}
-        ).fetchall()
-        controls: dict[date, list[MovementControl]] = {}
-        for day, kind, currency, count, *sums in rows:
-            controls.setdefault(day, []).append(
-                MovementControl(kind, currency, count, dict(zip(BASE_MEASURES, sums, strict=True)))
-            )
-        return Ledger(controls, unresolved(connection, days), current_snapshot(connection))
+        connection.execute(
+            f"CREATE TEMP TABLE controls AS {controls_sql()}",
+            {"first": days.first, "last": days.last},
+        )
+        compared, differences = _compare(connection, days)
+        return Ledger(
+            controls=_controls(connection),
+            lateness=_lateness(connection),
+            unresolved=unresolved(connection, days),
+            cells_compared=compared,
+            differences=differences,
+            without_totals=_without_totals(connection, days),
+            lake_snapshot=current_snapshot(connection),
+        )
 
 
 def unresolved(connection: duckdb.DuckDBPyConnection, days: DayRange) -> dict[str, int]:
@@ -82,13 +125,77 @@ def unresolved(connection: duckdb.DuckDBPyConnection, days: DayRange) -> dict[st
 
 @contextmanager
 def ledger_session(
-    lake: Lake, warehouse_url: str | None = None
+    lake: Lake, warehouse_url: str | None = None, snapshot: int | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A session in one transaction, with the code's own ledger as ``movements``."""
+    """A session in one transaction, with the code's own ledger as ``movements``.
+
+    Args:
+        warehouse_url: attached as ``warehouse``, if given.
+        snapshot: read the lake as it was at this snapshot instead of as it is.
+
+    Raises:
+        SnapshotExpiredError: the snapshot is older than the lake's retention.
+    """
     with lake.session() as connection:
+        if snapshot is not None:
+            connection.execute("DETACH lake")
+            lake.attach_snapshot(connection, snapshot, "lake")
         if warehouse_url is not None:
             quoted = warehouse_url.replace("'", "''")
             connection.execute(f"ATTACH '{quoted}' AS warehouse (TYPE postgres, READ_ONLY)")
         connection.execute("BEGIN")
         connection.execute(f"CREATE TEMP VIEW {MOVEMENTS} AS {movements_view()}")
         yield connection
+
+
+def _controls(connection: duckdb.DuckDBPyConnection) -> dict[date, list[MovementControl]]:
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in BASE_MEASURES)
+    rows = connection.execute(
+        "SELECT business_date, kind, currency, CAST(sum(movements) AS BIGINT),"
+        f" {sums} FROM controls GROUP BY ALL ORDER BY business_date, kind, currency"
+    ).fetchall()
+    controls: dict[date, list[MovementControl]] = {}
+    for day, kind, currency, count, *values in rows:
+        controls.setdefault(day, []).append(
+            MovementControl(kind, currency, count, dict(zip(BASE_MEASURES, values, strict=True)))
+        )
+    return controls
+
+
+def _lateness(connection: duckdb.DuckDBPyConnection) -> list[Lateness]:
+    rows = connection.execute(
+        "SELECT business_date, kind, within_seconds, CAST(sum(movements) AS BIGINT) FROM controls"
+        " WHERE within_seconds IS NOT NULL GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    return [Lateness(*row) for row in rows]
+
+
+def _compare(
+    connection: duckdb.DuckDBPyConnection, days: DayRange
+) -> tuple[dict[date, int], list[Difference]]:
+    connection.execute(
+        f"CREATE TEMP TABLE compared AS {source_differences_sql()}",
+        {"first": days.first, "last": days.last},
+    )
+    counted = connection.execute(
+        "SELECT business_date, count(*) FROM compared GROUP BY ALL"
+    ).fetchall()
+    different = connection.execute(
+        "FROM compared WHERE source_value <> ledger_value"
+        " ORDER BY business_date, organizer_id, currency, measure"
+    ).fetchall()
+    return dict(counted), [
+        Difference(day, organizer, currency, measure, int(source), int(ledger))
+        for day, organizer, currency, measure, source, ledger in different
+    ]
+
+
+def _without_totals(connection: duckdb.DuckDBPyConnection, days: DayRange) -> dict[date, list[str]]:
+    rows: Sequence[tuple[date, str]] = connection.execute(
+        days_without_totals_sql(),
+        {"first": days.first, "last": days.last, "days": days.days, "facts": _FACTS},
+    ).fetchall()
+    missing: dict[date, list[str]] = {}
+    for day, fact in rows:
+        missing.setdefault(day, []).append(fact)
+    return missing

@@ -1,22 +1,28 @@
 """The ledger: the one signed list of things that happened, of which every number is a sum.
 
-Belongs here: the asset ``movements``, its control sums and the check that nothing in it is
-unresolved. Does not belong here: its statement (``assets/sql/movements.sql``).
+Belongs here: the asset ``movements``, its control sums, and the checks that nothing in it is
+unresolved and that it says what the source says. Does not belong here: its statement
+(``assets/sql/movements.sql``) or reading it (``assets.ledger``).
 """
 
 from collections.abc import Iterator
+from datetime import date
 
 import dagster as dg
 
-from assets.ledger import UnresolvedError, read_ledger
+from assets.ledger import Ledger, UnresolvedError, read_ledger
 from assets.partitioning import OWNERS, days_of
 from assets.presentation import bars, column_schema, control_table
 from assets.statements import MOVEMENTS, code_version, movements_view
 from metrics.registry import BASE_MEASURES, METRICS, MONEY
 from resources.lake import Lake
 from resources.source_contract import FACTS
+from resources.warehouse import Warehouse
+from warehouse.periods import LATENESS_EDGES, bucket_name, replace_lateness
 
 RESOLVED = "every_movement_resolved"
+RECONCILED = "reconciled_with_source"
+_SHOWN_DIFFERENCES = 20
 _MONEY = tuple(name for name in BASE_MEASURES if METRICS[name].unit == MONEY)
 _DIMENSIONS = (
     ("movement_id", "text", "Source table, key and leg; the same whenever it is computed."),
@@ -64,35 +70,21 @@ def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> d
                 asset=MOVEMENTS,
                 blocking=True,
                 description="Every movement's event and ticket type are in the catalogue.",
-            )
+            ),
         ],
     )
     def movements(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        """Count and sum the ledger's days, and refuse what could not be resolved."""
+        """Count and sum the ledger's days, and refuse what is unresolved or not the source's."""
         days = days_of(context, "day")
         ledger = read_ledger(lake, days)
+        with warehouse.connect() as connection:
+            replace_lateness(connection, days, ledger.lateness)
         for day in days.days:
-            of_day = ledger.controls.get(day, [])
-            kinds: dict[str, int] = {}
-            sums: dict[str, dict[str, int]] = {}
-            for control in of_day:
-                kinds[control.kind] = kinds.get(control.kind, 0) + control.movements
-                if control.currency is not None:
-                    total = sums.setdefault(control.currency, dict.fromkeys(_MONEY, 0))
-                    for name in _MONEY:
-                        total[name] += control.sums[name]
-            context.add_asset_metadata(
-                {
-                    "dagster/partition_row_count": dg.MetadataValue.int(sum(kinds.values())),
-                    "lake_snapshot": dg.MetadataValue.int(ledger.lake_snapshot),
-                    "control_sums": control_table(sums, _MONEY),
-                    "movements_by_kind": bars(sorted(kinds.items()), "kind", "movements"),
-                },
-                MOVEMENTS,
-                day.isoformat(),
-            )
+            context.add_asset_metadata(_day_metadata(ledger, day), MOVEMENTS, day.isoformat())
         yield dg.MaterializeResult()
         yield dg.AssetCheckResult(
             check_name=RESOLVED,
@@ -104,3 +96,59 @@ def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> d
         )
 
     return movements
+
+
+def reconciliation_result(ledger: Ledger) -> dg.AssetCheckResult:
+    """What comparing the ledger with the source's totals found."""
+    cells = sum(ledger.cells_compared.values())
+    problems = []
+    if ledger.differences:
+        shown = [str(difference) for difference in ledger.differences[:_SHOWN_DIFFERENCES]]
+        more = len(ledger.differences) - len(shown)
+        problems.append(
+            f"{len(ledger.differences):,} of {cells:,} sums are not what the source says: "
+            + "; ".join(shown)
+            + (f"; and {more:,} more" if more else "")
+        )
+    if ledger.without_totals:
+        first, last = min(ledger.without_totals), max(ledger.without_totals)
+        problems.append(
+            f"{len(ledger.without_totals)} days were read without the source's totals; read them "
+            f"again: `boxoffice backfill --from {first} --to {last}`"
+        )
+    return dg.AssetCheckResult(
+        check_name=RECONCILED,
+        passed=not problems,
+        metadata={
+            "cells_compared": dg.MetadataValue.int(cells),
+            "differences": dg.MetadataValue.int(len(ledger.differences)),
+        },
+        description=". ".join(problems) or f"{cells:,} sums equal the source's.",
+    )
+
+
+def _day_metadata(ledger: Ledger, day: date) -> dict[str, dg.MetadataValue]:
+    kinds: dict[str, int] = {}
+    sums: dict[str, dict[str, int]] = {}
+    for control in ledger.controls.get(day, []):
+        kinds[control.kind] = kinds.get(control.kind, 0) + control.movements
+        if control.currency is not None:
+            total = sums.setdefault(control.currency, dict.fromkeys(_MONEY, 0))
+            for name in _MONEY:
+                total[name] += control.sums[name]
+    late: dict[int, int] = dict.fromkeys(LATENESS_EDGES, 0)
+    for bucket in ledger.lateness:
+        if bucket.business_date == day:
+            late[bucket.within_seconds] = late.get(bucket.within_seconds, 0) + bucket.movements
+    return {
+        "dagster/partition_row_count": dg.MetadataValue.int(sum(kinds.values())),
+        "lake_snapshot": dg.MetadataValue.int(ledger.lake_snapshot),
+        "control_sums": control_table(sums, _MONEY),
+        "movements_by_kind": bars(sorted(kinds.items()), "kind", "movements"),
+        "sums_compared_with_source": dg.MetadataValue.int(ledger.cells_compared.get(day, 0)),
+        "recorded_within": bars(
+            [(bucket_name(edge), count) for edge, count in sorted(late.items()) if count],
+            "recorded within",
+            "movements",
+        ),
+    }

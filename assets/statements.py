@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from metrics.datasets import Dataset
 from metrics.registry import BASE_MEASURES, Distinct
+from warehouse.periods import BEYOND, LATENESS_EDGES, LATENESS_KINDS
 
 MOVEMENTS = "movements"
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - SQL
@@ -35,8 +36,23 @@ def movements_view(lake: str = "lake") -> str:
 
 
 def controls_sql() -> str:
-    """Row counts per kind and sums per currency of the ledger, day by day."""
-    return _ENVIRONMENT.from_string(_template("movement_controls")).render(measures=BASE_MEASURES)
+    """Row counts, sums and lateness of the ledger by day, organizer, kind and currency."""
+    return _ENVIRONMENT.from_string(_template("movement_controls")).render(
+        measures=BASE_MEASURES,
+        lateness_kinds=", ".join(f"'{kind}'" for kind in LATENESS_KINDS),
+        lateness_edges=LATENESS_EDGES,
+        beyond=BEYOND,
+    )
+
+
+def source_differences_sql() -> str:
+    """The ledger's sums beside the source's; reads what ``controls_sql`` gave as ``controls``."""
+    return _ENVIRONMENT.from_string(_template("source_differences")).render(measures=BASE_MEASURES)
+
+
+def days_without_totals_sql() -> str:
+    """Days and facts of which the source's totals are not in the lake."""
+    return _template("days_without_totals")
 
 
 def unresolved_sql() -> str:
