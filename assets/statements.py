@@ -78,3 +78,8 @@ def dataset_sql(dataset: Dataset) -> str:
 def code_version(*statements: str) -> str:
     """Hash of statements: changes exactly when what is computed may change."""
     return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:12]
+
+
+def statement(name: str, **values: object) -> str:
+    """A statement of ``assets/sql``, with what it leaves open filled in."""
+    return _ENVIRONMENT.from_string(_template(name)).render(**values)

@@ -1,0 +1,112 @@
+"""The ledger beside what it was: the movements that explain why a published day changed.
+
+Belongs here: comparing a day of the ledger between two lake snapshots. Does not belong here: what
+follows from it (``warehouse.restatements``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+
+import duckdb
+
+from assets.statements import movements_view, statement
+from metrics.datasets import Dataset
+from metrics.registry import Distinct
+from resources.lake import Lake, SnapshotExpiredError
+from warehouse.restatements import Behind, Cell, ChangedMovement, LedgerChanges
+
+_CELL = ("organizer_id", "event_id", "currency")
+_FETCHED = 10_000
+_THEN, _NOW = "then", "now"
+
+
+@contextmanager
+def ledger_history(lake: Lake) -> Iterator[LakeHistory]:
+    """The ledger's history for one step: the lake is opened only if something is asked."""
+    with ExitStack() as stack:
+        yield LakeHistory(lake, stack)
+
+
+class LakeHistory:
+    """Compares days of the ledger between lake snapshots, in one session of its own."""
+
+    def __init__(self, lake: Lake, stack: ExitStack) -> None:
+        """Open nothing yet."""
+        self._lake = lake
+        self._stack = stack
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._attached: dict[str, int] = {}
+
+    def changes(
+        self,
+        dataset: Dataset,
+        partition_key: str,
+        snapshots: tuple[int, int],
+        events: Collection[int],
+    ) -> LedgerChanges | None:
+        """See ``warehouse.restatements.LedgerHistory``."""
+        if self._connection is None:
+            self._connection = self._stack.enter_context(self._lake.session())
+        connection = self._connection
+        try:
+            for state, snapshot in zip((_THEN, _NOW), snapshots, strict=True):
+                self._attach(connection, state, snapshot)
+        except SnapshotExpiredError:
+            return None
+        scope = [column.name for column in dataset.scope]
+        distinct = [metric for metric in dataset.metrics if isinstance(metric, Distinct)]
+        values = [*dataset.base_measures, *(metric.name for metric in distinct)]
+        cell = [*_CELL, *scope]
+        changed = statement(
+            "movement_changes",
+            cell=cell,
+            scope=scope,
+            distinct=distinct,
+            measures=dataset.base_measures,
+            values=values,
+        )
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE changes AS {changed}",
+            {"day": partition_key, "events": list(events)},
+        )
+        behind: dict[tuple[Cell, str], Behind] = {}
+        found = connection.execute(statement("movements_behind", cell=cell, values=values))
+        for organizer, event, currency, *rest in found.fetchall():
+            *of_scope, measure, delta, removed, was_changed, refunds, others = rest
+            behind[(organizer, event, currency, tuple(of_scope)), measure] = Behind(
+                delta, removed, was_changed, refunds, others
+            )
+        return LedgerChanges(behind, _movements(connection, cell, dataset.base_measures))
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection, state: str, snapshot: int) -> None:
+        if self._attached.get(state) == snapshot:
+            return
+        if self._attached.pop(state, None) is not None:
+            connection.execute(f"DETACH lake_{state}")
+        self._lake.attach_snapshot(connection, snapshot, f"lake_{state}")
+        self._attached[state] = snapshot
+        view = movements_view(lake=f"lake_{state}")
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW movements_{state} AS {view}")
+
+
+def _movements(
+    connection: duckdb.DuckDBPyConnection, cell: list[str], measures: tuple[str, ...]
+) -> Iterator[ChangedMovement]:
+    described = ("movement_id", "kind", "change", "effective_at", "recorded_at")
+    columns = ", ".join((*cell, *described, *measures))
+    found = connection.execute(f"SELECT {columns} FROM changes ORDER BY movement_id")
+    while rows := found.fetchmany(_FETCHED):
+        for organizer, event, currency, *rest in rows:
+            scope, rest = tuple(rest[: len(cell) - len(_CELL)]), rest[len(cell) - len(_CELL) :]
+            movement_id, kind, change, effective_at, recorded_at, *deltas = rest
+            yield ChangedMovement(
+                (organizer, event, currency, scope),
+                movement_id,
+                kind,
+                change,
+                effective_at,
+                recorded_at,
+                {name: delta for name, delta in zip(measures, deltas, strict=True) if delta},
+            )
