@@ -13,7 +13,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 
 from metrics.datasets import Dataset
-from metrics.registry import BASE_MEASURES, Distinct
+from metrics.registry import BASE_MEASURES, Derived, Distinct, Stored
 from warehouse.periods import BEYOND, LATENESS_EDGES, LATENESS_KINDS
 
 MOVEMENTS = "movements"
@@ -72,6 +72,22 @@ def dataset_sql(dataset: Dataset) -> str:
         distinct_metrics=_SEPARATOR.join(f"{m.sql} AS {m.name}" for m in distinct),
         rolled_up_metrics=_SEPARATOR.join(rolled_up),
         grain=", ".join(column.name for column in dataset.grain),
+    )
+
+
+def explain_sql(metric: Stored, scope: tuple[tuple[str, bool], ...]) -> str:
+    """The movements behind a published value, or the distinct values it counts.
+
+    Args:
+        scope: further columns of the dataset's grain, and whether a value for each is given.
+    """
+    if isinstance(metric, Distinct):
+        template = _ENVIRONMENT.from_string(_template("explain_distinct"))
+        return template.render(of=metric.of, where=metric.where)
+    terms = (*metric.plus, *metric.minus) if isinstance(metric, Derived) else (metric.name,)
+    contribution = metric.formula if isinstance(metric, Derived) else metric.name
+    return _ENVIRONMENT.from_string(_template("explain_movements")).render(
+        contribution=contribution, terms=terms, scope=scope
     )
 
 
