@@ -11,8 +11,10 @@ import dagster as dg
 from assets.partitioning import OWNERS, SOURCE_POOL, days_of
 from assets.presentation import column_schema, control_table
 from assets.statements import code_version
+from metrics.registry import BASE_MEASURES
 from resources.extraction import Extraction, FactDay, extract, extract_catalogue
 from resources.lake import Lake, table_columns
+from resources.reconciliation import ReconciliationError, reconciliation_statement
 from resources.source import Source, statement
 from resources.source_contract import CATALOGUE, DAILY_FACTS, FACTS, Fact
 from resources.warehouse import Warehouse
@@ -50,7 +52,9 @@ def _spec(fact: Fact) -> dg.AssetSpec:
         kinds={"ducklake", "parquet"},
         owners=OWNERS,
         skippable=True,
-        code_version=code_version(statement(fact.name)),
+        code_version=code_version(statement(fact.name), reconciliation_statement(fact.name))
+        if fact.days
+        else code_version(statement(fact.name)),
         tags={"pii": "true"} if fact.is_pii else {},
         metadata={
             "dagster/column_schema": column_schema(
@@ -101,23 +105,12 @@ def raw_assets(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> list[d
             fact for fact in DAILY_FACTS if dg.AssetKey(fact.table) in context.selected_asset_keys
         ]
         token = f"{context.run.run_id}-{context.retry_number}"
-        extraction = extract(lake, source, days, selected, token)
+        try:
+            extraction = extract(lake, source, days, selected, token)
+        except ReconciliationError as error:  # reading again would find the same
+            raise dg.Failure(str(error), allow_retries=False) from error
         with warehouse.connect() as connection:
-            record_extraction(
-                connection,
-                [
-                    (
-                        name,
-                        day,
-                        extraction.source_snapshot_at,
-                        extraction.lake_snapshot,
-                        measured.row_count,
-                        context.run.run_id,
-                    )
-                    for name, by_day in extraction.days.items()
-                    for day, measured in by_day.items()
-                ],
-            )
+            record_extraction(connection, extraction.records(context.run.run_id))
         for fact in CATALOGUE:
             if fact.table in extraction.changed_catalogue:
                 context.log_event(
@@ -149,6 +142,14 @@ def _day_metadata(extraction: Extraction, fact: Fact, day: FactDay) -> dict[str,
         "source_snapshot_at": dg.MetadataValue.timestamp(extraction.source_snapshot_at),
         "lake_snapshot": dg.MetadataValue.int(extraction.lake_snapshot),
     }
-    if fact.money_columns:
-        metadata["control_sums"] = control_table(day.control_sums, fact.money_columns)
+    if day.control_sums:
+        measures = {name for sums in day.control_sums.values() for name in sums}
+        names = [name for name in BASE_MEASURES if name in measures]
+        metadata["reconciled_with_source"] = control_table(
+            {
+                c: {name: sums.get(name, 0) for name in names}
+                for c, sums in day.control_sums.items()
+            },
+            names,
+        )
     return metadata

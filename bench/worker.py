@@ -99,7 +99,7 @@ class Bare:
         with self.stages.stage("extract"):
             extraction = extract(self.lake, self.source, days, DAILY_FACTS, token)
         with self.stages.stage("record extraction"), connect(self.warehouse_url) as connection:
-            record_extraction(connection, _extracted(extraction, token))
+            record_extraction(connection, extraction.records(token))
         return _row_count(extraction)
 
     def days(self, days: DayRange, token: str) -> int:
@@ -161,21 +161,6 @@ class Bare:
                         is_complete=False,
                     )
                     publish(connection, dataset, key, part, provenance)
-
-
-def _extracted(extraction: Extraction, token: str) -> list[tuple[Any, ...]]:
-    return [
-        (
-            name,
-            day,
-            extraction.source_snapshot_at,
-            extraction.lake_snapshot,
-            measured.row_count,
-            token,
-        )
-        for name, by_day in extraction.days.items()
-        for day, measured in by_day.items()
-    ]
 
 
 def _row_count(extraction: Extraction) -> int:

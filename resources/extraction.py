@@ -1,38 +1,63 @@
 """Extraction: reporting days of source facts into the lake, from one snapshot of the source.
 
-Belongs here: reading the source's statements through DuckDB, dating and keying the rows, and
-handing them to the lake. Does not belong here: orchestration (``assets.raw``) or the statements
-(``resources/source_sql``).
+Belongs here: reading the source's statements through DuckDB, reconciling what was staged with what
+the source says, and the one commit that brings both into the lake. Does not belong here:
+orchestration (``assets.raw``), the rows' statement (``resources.staging``), or the totals
+(``resources.reconciliation``).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from threading import Lock
 
 import duckdb
+import polars as pl
 
 from metrics.calendar import DayRange
 from resources.lake import (
-    BUSINESS_DATE,
+    SOURCE_TOTALS,
     Lake,
+    Staged,
     current_snapshot,
-    flag,
     replace_days,
     replace_table,
-    sale_date_source,
     table_columns,
 )
+from resources.reconciliation import (
+    ROWS,
+    check_hop,
+    complete,
+    newest_snapshot_after,
+    raw_totals,
+    reconciliation_sql,
+    source_totals,
+)
 from resources.source import Source, extraction_sql
-from resources.source_contract import BUYER_IDENTITY, BUYER_KEY, CATALOGUE, Fact
+from resources.source_contract import CATALOGUE, Fact
+from resources.staging import buyer_key_macro, quote, source_rows, staging_select
+from warehouse.faults import FaultPoint, reached
 
-_EARLIEST_SALE = date(2000, 1, 1)
-_HMAC_BLOCK = 64
 _FIRST_READER, _SECOND_READER = "source", "source_beside"
+_KNOWN = {
+    "known_events": "SELECT event_id, organizer_id, currency FROM temp.raw_events",
+    "known_ticket_types": "SELECT ticket_type_id, kind FROM temp.raw_ticket_types",
+}
+
+
+class SupersededExtractionError(RuntimeError):
+    """Another extraction of the same days read the source later and has committed already."""
+
+    def __init__(self, ours: datetime, theirs: datetime) -> None:
+        """Say which snapshots."""
+        super().__init__(
+            f"the lake already holds these days as the source had them at {theirs.isoformat()};"
+            f" what was read at {ours.isoformat()} is older and was not committed. Reading anew"
+        )
 
 
 @dataclass(frozen=True)
@@ -41,7 +66,8 @@ class FactDay:
 
     Attributes:
         row_count: rows of that business date.
-        control_sums: per currency, the sum of each money column in minor units.
+        control_sums: per currency, the sum of each base measure, reconciled with the source; money
+            in minor units.
     """
 
     row_count: int = 0
@@ -66,6 +92,23 @@ class Extraction:
     catalogue_rows: dict[str, int]
     changed_catalogue: frozenset[str]
 
+    def records(self, run_id: str) -> list[tuple[str, date, datetime, int, int, str]]:
+        """Rows for ``warehouse.extractions.record_extraction``."""
+        return [
+            (name, day, self.source_snapshot_at, self.lake_snapshot, read.row_count, run_id)
+            for name, by_day in self.days.items()
+            for day, read in by_day.items()
+        ]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A fact as it was staged, and what both sides say of it."""
+
+    staged: Staged
+    at_source: pl.DataFrame
+    in_raw: pl.DataFrame
+
 
 def extract(
     lake: Lake,
@@ -79,19 +122,33 @@ def extract(
     Args:
         facts: the daily facts to read; the catalogue is always read with them.
         token: unique to the attempt; names its files.
+
+    Raises:
+        ReconciliationError: what was staged is not what the source says it has.
+        SupersededExtractionError: a later extraction of these days has committed meanwhile.
     """
     with lake.session() as connection:
-        source_snapshot_at, snapshot = _begin(connection, source)
-        staged = _stage(lake, connection, source, snapshot, days, facts, token)
+        snapshot_at, snapshot = _begin(connection, source)
+        read = _read_facts(lake, connection, source, snapshot, snapshot_at, days, facts, token)
         _end(connection)
+        totals = complete([read[f.name].at_source for f in facts], facts, days, snapshot_at)
+        in_raw = pl.concat([read[fact.name].in_raw for fact in facts])
+        check_hop(connection, totals, in_raw)
+        connection.register("totals", totals)
+        totals_file = lake.stage(connection, SOURCE_TOTALS, "FROM totals", token)
+        reached(FaultPoint.STAGED)
         with lake.commit(connection):
-            for table, path in staged.items():
-                replace_days(connection, table, days, path)
-            changed = _replace_catalogue(connection)
+            if newer := newest_snapshot_after(connection, snapshot_at, facts, days):
+                raise SupersededExtractionError(snapshot_at, newer)
+            for fact in facts:
+                replace_days(connection, fact.table, days, read[fact.name].staged.path)
+            replace_days(connection, SOURCE_TOTALS, days, totals_file.path, facts=facts)
+            changed = _replace_catalogue(connection, snapshot_at)
+        reached(FaultPoint.LAKE_COMMITTED)
         return Extraction(
             lake_snapshot=current_snapshot(connection),
-            source_snapshot_at=source_snapshot_at,
-            days={fact.name: _measure(connection, fact, days) for fact in facts},
+            source_snapshot_at=snapshot_at,
+            days=_measure(connection, facts, days, in_raw),
             catalogue_rows=_catalogue_rows(connection),
             changed_catalogue=changed,
         )
@@ -100,52 +157,66 @@ def extract(
 def extract_catalogue(lake: Lake, source: Source) -> Extraction:
     """Replace the catalogue in the lake, where it changed."""
     with lake.session() as connection:
-        source_snapshot_at, _ = _begin(connection, source)
+        snapshot_at, _ = _begin(connection, source)
         _end(connection)
         with lake.commit(connection):
-            changed = _replace_catalogue(connection)
+            changed = _replace_catalogue(connection, snapshot_at)
         return Extraction(
             lake_snapshot=current_snapshot(connection),
-            source_snapshot_at=source_snapshot_at,
+            source_snapshot_at=snapshot_at,
             days={},
             catalogue_rows=_catalogue_rows(connection),
             changed_catalogue=changed,
         )
 
 
-def _stage(
+def _read_facts(
     lake: Lake,
     connection: duckdb.DuckDBPyConnection,
     source: Source,
     snapshot: str,
+    snapshot_at: datetime,
     days: DayRange,
     facts: Sequence[Fact],
     token: str,
-) -> dict[str, str | None]:
+) -> dict[str, _Read]:
     """Stage the facts, two at a time: a single reader keeps no more than one core busy.
 
-    The second reader takes over the first one's snapshot, and leaves it the facts that need the
-    catalogue, which is in its temporary tables.
+    The second reader takes over the first one's snapshot and its catalogue.
     """
-    waiting = deque(sorted(facts, key=lambda fact: not _needs_catalogue(fact)))
-    staged: dict[str, str | None] = {}
+    waiting = deque(facts)
+    done: dict[str, _Read] = {}
+    counting = Lock()
 
     def read(reader: duckdb.DuckDBPyConnection, name: str, take: Callable[[], Fact]) -> None:
+        for view, select in _KNOWN.items():
+            reader.execute(f"CREATE TEMP VIEW {view} AS {select}")
+        reader.execute(buyer_key_macro(source.buyer_key_secret))
         while True:
             try:
                 fact = take()
             except IndexError:  # none is waiting any more
                 return
-            staged[fact.table] = lake.stage(reader, fact, _select(fact, days, name), token)
+            found = _read_fact(lake, reader, name, fact, days, snapshot_at, token)
+            with counting:
+                done[fact.name] = found
+                if len(done) == (len(facts) + 1) // 2:
+                    reached(FaultPoint.HALF_EXTRACTED)
+
+    catalogue = {
+        fact.table: connection.execute(f"FROM temp.{fact.table}").pl() for fact in CATALOGUE
+    }
 
     def read_beside() -> None:
         with connection.cursor() as reader:
             _attach(reader, source, _SECOND_READER)
             reader.execute("BEGIN")
             reader.execute(
-                f"CALL postgres_execute('{_SECOND_READER}', 'SET TRANSACTION SNAPSHOT"
-                f" {_escape(_quote(snapshot))}')"
+                f"CALL postgres_execute('{_SECOND_READER}',"
+                f" {quote(f'SET TRANSACTION SNAPSHOT {quote(snapshot)}')})"
             )
+            for table, frame in catalogue.items():
+                reader.register(table, frame)
             read(reader, _SECOND_READER, waiting.pop)
             reader.execute("COMMIT")
             reader.execute(f"DETACH {_SECOND_READER}")
@@ -158,15 +229,33 @@ def _stage(
             waiting.clear()
         if beside is not None:
             beside.result()
-    return staged
+    return done
 
 
-def _needs_catalogue(fact: Fact) -> bool:
-    return any(column.name == BUYER_IDENTITY for column in fact.columns)
+def _read_fact(
+    lake: Lake,
+    reader: duckdb.DuckDBPyConnection,
+    name: str,
+    fact: Fact,
+    days: DayRange,
+    snapshot_at: datetime,
+    token: str,
+) -> _Read:
+    """Stage one fact, and ask the source and the staged file for its totals."""
+    staged = lake.stage(reader, fact.table, staging_select(fact, days, name), token)
+    rows = (
+        f"read_parquet({quote(staged.path)})" if staged.path else f"lake.{fact.table} WHERE false"
+    )
+    reader.execute(f"CREATE OR REPLACE TEMP VIEW staged AS FROM {rows}")
+    return _Read(
+        staged,
+        source_totals(reader, source_rows(reconciliation_sql(fact, days), name), fact, snapshot_at),
+        raw_totals(reader, fact),
+    )
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, source: Source, name: str) -> None:
-    connection.execute(f"ATTACH {_quote(source.url)} AS {name} (TYPE postgres, READ_ONLY)")
+    connection.execute(f"ATTACH {quote(source.url)} AS {name} (TYPE postgres, READ_ONLY)")
 
 
 def _begin(connection: duckdb.DuckDBPyConnection, source: Source) -> tuple[datetime, str]:
@@ -176,15 +265,14 @@ def _begin(connection: duckdb.DuckDBPyConnection, source: Source) -> tuple[datet
         The source's transaction time, and the name under which others may take the snapshot over.
     """
     _attach(connection, source, _FIRST_READER)
-    connection.execute(_hmac_macro(source.buyer_key_secret))
     connection.execute("BEGIN")
-    opened = _rows("SELECT now() AS now, pg_export_snapshot() AS snapshot", _FIRST_READER)
+    opened = source_rows("SELECT now() AS now, pg_export_snapshot() AS snapshot", _FIRST_READER)
     row = connection.execute(f"FROM {opened}").fetchone()
     if row is None:
         raise RuntimeError("the source did not tell its time")
     for fact in CATALOGUE:
         columns = ", ".join(table_columns(fact))
-        rows = _rows(extraction_sql(fact), _FIRST_READER)
+        rows = source_rows(extraction_sql(fact), _FIRST_READER)
         connection.execute(f"CREATE TEMP TABLE {fact.table} AS SELECT {columns} FROM {rows}")
     return row[0], row[1]
 
@@ -194,7 +282,12 @@ def _end(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"DETACH {_FIRST_READER}")
 
 
-def _replace_catalogue(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+def _replace_catalogue(
+    connection: duckdb.DuckDBPyConnection, snapshot_at: datetime
+) -> frozenset[str]:
+    """Replace what changed; a catalogue that was read later is left as it is."""
+    if newest_snapshot_after(connection, snapshot_at) is not None:
+        return frozenset()
     return frozenset(
         fact.table
         for fact in CATALOGUE
@@ -209,106 +302,34 @@ def _catalogue_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     }
 
 
-def _select(fact: Fact, days: DayRange, reader: str) -> str:
-    """Statement that returns the fact's lake columns, a row for each of its days in the range."""
-    contract = {column.name: column.type for column in fact.columns}
-    dated = {
-        day: day
-        if contract[day] == "date"
-        else f"CASE WHEN {day} >= TIMESTAMPTZ '{days.start.isoformat()}'"
-        f" AND {day} < TIMESTAMPTZ '{days.end.isoformat()}'"
-        f" THEN {days.business_date_sql(day)} END"
-        for day in fact.days
-    }
-    inner = f"SELECT *, {', '.join(f'{sql} AS {_dated(day)}' for day, sql in dated.items())}"
-    inner += f" FROM {_rows(extraction_sql(fact, days), reader)}"
-    if len(dated) == 1:
-        date_sql = _dated(fact.days[0])
-        outer = inner
-    else:
-        first, *others = map(_dated, fact.days)
-        # Nearly all rows have a single day: telling them apart first halves the time.
-        alone = " AND ".join(f"coalesce({other} = {first}, {other} IS NULL)" for other in others)
-        dates = (
-            f"CASE WHEN {first} IS NOT NULL AND {alone} THEN [{first}]"
-            f" ELSE list_distinct([{', '.join([first, *others])}]) END"
-        )
-        outer = f"SELECT *, unnest({dates}) AS {BUSINESS_DATE} FROM ({inner})"
-        date_sql = BUSINESS_DATE
-    expressions = {BUSINESS_DATE: date_sql, "sale_date": _sale_date(fact, days)}
-    expressions |= {
-        flag(day): f"coalesce({_dated(day)} = {BUSINESS_DATE}, false)" for day in fact.days
-    }
-    if BUYER_IDENTITY in contract:
-        expressions[BUYER_KEY] = f"buyer_key(organizer_id, {BUYER_IDENTITY})"
-        outer = (
-            f"SELECT o.*, e.organizer_id FROM ({outer}) AS o"
-            " LEFT JOIN temp.raw_events AS e ON e.event_id = o.event_id"
-        )
-    columns = ", ".join(
-        f"{expressions[name]} AS {name}" if name in expressions else name
-        for name in table_columns(fact)
-    )
-    return f"SELECT {columns} FROM ({outer})"
-
-
-def _rows(statement: str, reader: str) -> str:
-    return f"postgres_query('{reader}', {_quote(statement)})"
-
-
-def _dated(day_column: str) -> str:
-    return f"{day_column}_date"
-
-
-def _sale_date(fact: Fact, days: DayRange) -> str:
-    source = sale_date_source(fact)
-    if source is None:
-        return "NULL"
-    history = DayRange(days.time_zone, _EARLIEST_SALE, days.last)
-    return f"CASE WHEN {source} IS NOT NULL THEN {history.business_date_sql(source)} END"
-
-
-def _hmac_macro(secret: str) -> str:
-    """HMAC-SHA256 (RFC 2104) in SQL, cut to 128 bits; keyed per organizer by the message."""
-    key = secret.encode()
-    if len(key) > _HMAC_BLOCK:
-        key = hashlib.sha256(key).digest()
-    key = key.ljust(_HMAC_BLOCK, b"\0")
-    inner, outer = ("".join(f"\\x{byte ^ pad:02X}" for byte in key) for pad in (0x36, 0x5C))
-    return (
-        "CREATE TEMP MACRO buyer_key(organizer_id, identity) AS CASE WHEN identity IS NOT NULL THEN"
-        f" CAST(left(sha256('{outer}'::BLOB || unhex(sha256('{inner}'::BLOB ||"
-        " encode(organizer_id || ':' || identity)))), 32) AS UUID) END"
-    )
-
-
 def _measure(
-    connection: duckdb.DuckDBPyConnection, fact: Fact, days: DayRange
-) -> dict[date, FactDay]:
-    has_currency = any(column.name == "currency" for column in fact.columns)
-    sums = "".join(f", sum({name})::BIGINT" for name in fact.money_columns)
+    connection: duckdb.DuckDBPyConnection,
+    facts: Sequence[Fact],
+    days: DayRange,
+    in_raw: pl.DataFrame,
+) -> dict[str, dict[date, FactDay]]:
+    """Rows and control sums of every fact and day; summed in DuckDB, which cannot overflow."""
+    connection.register("in_raw", in_raw)
     rows = connection.execute(
-        f"SELECT {BUSINESS_DATE}, {'currency' if has_currency else 'NULL'}, count(*){sums}"
-        f" FROM lake.{fact.table} WHERE {BUSINESS_DATE} BETWEEN DATE '{days.first}'"
-        f" AND DATE '{days.last}' GROUP BY ALL ORDER BY ALL"
+        "SELECT fact, business_date, currency, measure, CAST(sum(value) AS BIGINT) FROM in_raw"
+        f" WHERE currency IS NOT NULL OR measure = '{ROWS}' GROUP BY ALL ORDER BY ALL"
     ).fetchall()
-    measured = {day: FactDay() for day in days.days}
-    for day, currency, count, *values in rows:
-        known = measured[day]
-        if currency is not None:
-            known.control_sums[currency] = dict(zip(fact.money_columns, values, strict=True))
-        measured[day] = FactDay(known.row_count + count, known.control_sums)
-    return measured
+    counts: dict[tuple[str, date], int] = {}
+    sums: dict[tuple[str, date], dict[str, dict[str, int]]] = {}
+    for fact, day, currency, measure, value in rows:
+        if currency is None:
+            counts[fact, day] = value
+        else:
+            sums.setdefault((fact, day), {}).setdefault(currency, {})[measure] = value
+    return {
+        fact.name: {
+            day: FactDay(counts.get((fact.name, day), 0), sums.get((fact.name, day), {}))
+            for day in days.days
+        }
+        for fact in facts
+    }
 
 
 def _scalar(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
     row = connection.execute(statement).fetchone()
     return int(row[0]) if row else 0
-
-
-def _quote(text: str) -> str:
-    return f"'{_escape(text)}'"
-
-
-def _escape(text: str) -> str:
-    return text.replace("'", "''")

@@ -12,7 +12,7 @@ table. A file counts only from that commit on.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -218,26 +218,30 @@ class Lake:
             connection.execute("COMMIT")
 
     def stage(
-        self, connection: duckdb.DuckDBPyConnection, fact: Fact, select: str, token: str
-    ) -> str | None:
+        self, connection: duckdb.DuckDBPyConnection, table: str, select: str, token: str
+    ) -> Staged:
         """Write a statement's rows as one Parquet file, which no reader sees yet.
 
         One file for all days of a run, not one for each: reading is bound by the number of files,
         and DuckLake skips files and row groups by the days they hold.
 
         Args:
-            select: statement that returns ``table_columns(fact)``.
+            select: statement that returns the table's columns; others are stored, and ignored.
             token: unique to the attempt; names the file.
-
-        Returns:
-            The file, for ``replace_days``; None where there are no rows.
         """
-        path = f"{self.data_path}{fact.table}/{token}.parquet"
-        row = connection.execute(
+        path = f"{self.data_path}{table}/{token}.parquet"
+        written = connection.execute(
             f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd,"
-            " WRITE_EMPTY_FILE false)"
+            " WRITE_EMPTY_FILE false, RETURN_STATS)"
         ).fetchone()
-        return path if row and row[0] else None
+        if written is None or not written[1]:
+            return Staged(None, 0, {})
+        values = {
+            column.strip('"'): int(figures["num_values"]) - int(figures["null_count"])
+            for column, figures in written[4].items()
+            if "null_count" in figures
+        }
+        return Staged(path, int(written[1]), values)
 
     def tidy(self, keep: timedelta, abandoned_after: timedelta) -> TidyReport:
         """Merge small files, forget old snapshots and delete the files nothing names any more.
@@ -267,6 +271,20 @@ class Lake:
 
 
 @dataclass(frozen=True)
+class Staged:
+    """A file that no commit names yet.
+
+    Attributes:
+        path: for ``replace_days``; None where there are no rows, and so no file.
+        values: how many values of each column are not NULL.
+    """
+
+    path: str | None
+    row_count: int
+    values: dict[str, int]
+
+
+@dataclass(frozen=True)
 class TidyReport:
     """What ``Lake.tidy`` removed: snapshots, files they named, and files no commit ever named."""
 
@@ -276,19 +294,30 @@ class TidyReport:
 
 
 def replace_days(
-    connection: duckdb.DuckDBPyConnection, table: str, days: DayRange, path: str | None
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    days: DayRange,
+    path: str | None,
+    *,
+    facts: Sequence[Fact] = (),
 ) -> None:
     """Within ``Lake.commit``: swap in a staged file for every day of a range.
 
     Args:
         path: from ``Lake.stage``; None leaves the days without rows.
+        facts: only the rows of these facts are replaced, in a table that holds several.
     """
+    names = ", ".join(_quote(fact.name) for fact in facts)
     connection.execute(
         f"DELETE FROM lake.{table} WHERE {BUSINESS_DATE}"
         f" BETWEEN DATE '{days.first}' AND DATE '{days.last}'"
+        f"{f' AND fact IN ({names})' if names else ''}"
     )
     if path is not None:
-        connection.execute(f"CALL ducklake_add_data_files('lake', '{table}', {_quote(path)})")
+        connection.execute(
+            f"CALL ducklake_add_data_files('lake', '{table}', {_quote(path)},"
+            " ignore_extra_columns => true)"
+        )
 
 
 def replace_table(connection: duckdb.DuckDBPyConnection, table: str, relation: str) -> bool:

@@ -35,21 +35,14 @@ def extraction_sql(fact: Fact, days: DayRange | None = None) -> str:
     Args:
         days: may be left out for a catalogue, which has no range.
     """
-    if days is None:
-        return statement(fact.name).strip()
-    return _fill(
-        fact,
-        range_start=f"TIMESTAMPTZ '{days.start.isoformat()}'",
-        range_end=f"TIMESTAMPTZ '{days.end.isoformat()}'",
-        first_day=f"DATE '{days.first}'",
-        last_day=f"DATE '{days.last}'",
-    )
+    text = statement(fact.name).strip()
+    return text if days is None else fill_range(text, days)
 
 
 def unbounded_sql(fact: Fact) -> str:
     """The fact's statement for all of time, to be narrowed by another condition around it."""
     return _fill(
-        fact,
+        statement(fact.name).strip(),
         range_start="TIMESTAMPTZ '-infinity'",
         range_end="TIMESTAMPTZ 'infinity'",
         first_day="DATE '-infinity'",
@@ -57,8 +50,19 @@ def unbounded_sql(fact: Fact) -> str:
     )
 
 
-def _fill(fact: Fact, **values: str) -> str:
-    return _TOKEN.sub(lambda match: values[match.group(1)], statement(fact.name)).strip()
+def fill_range(text: str, days: DayRange) -> str:
+    """A statement with the words of its range filled in: instants in UTC, days as dates."""
+    return _fill(
+        text,
+        range_start=f"TIMESTAMPTZ '{days.start.isoformat()}'",
+        range_end=f"TIMESTAMPTZ '{days.end.isoformat()}'",
+        first_day=f"DATE '{days.first}'",
+        last_day=f"DATE '{days.last}'",
+    )
+
+
+def _fill(text: str, **values: str) -> str:
+    return _TOKEN.sub(lambda match: values[match.group(1)], text)
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,6 @@ class Fact:
         return not self.days
 
     @property
-    def money_columns(self) -> tuple[str, ...]:
-        """The columns whose sums per currency are its control sums."""
-        return tuple(column.name for column in self.columns if column.money)
-
-    @property
     def is_pii(self) -> bool:
         """Whether the table may hold names, e-mails and phones."""
         return self.name == "attendees"
