@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines import inspection
+from pipelines.console import fail, load_settings
+
 if TYPE_CHECKING:
     from pipelines.settings import Settings
 
@@ -25,28 +28,6 @@ app = typer.Typer(
 
 source_app = typer.Typer(help="The ticketing platform that is read.", no_args_is_help=True)
 app.add_typer(source_app, name="source")
-
-
-def fail(message: object) -> typer.Exit:
-    """Print what is wrong on standard error; raise what this returns."""
-    typer.secho(f"Error: {message}", err=True, fg=typer.colors.RED)
-    return typer.Exit(1)
-
-
-def load_settings() -> Settings:
-    """The settings, or an error that names every variable that is missing or wrong."""
-    from pydantic import ValidationError
-
-    from pipelines.settings import get_settings
-
-    try:
-        return get_settings()
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"BOXOFFICE_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
-            for problem in error.errors(include_input=False)
-        )
-        raise fail(f"{wrong}. `boxoffice up` sets what is embedded.") from None
 
 
 def source_owner_url(settings: Settings) -> str:
@@ -356,6 +337,8 @@ def migrate() -> None:
     except (psycopg.OperationalError, sqlalchemy.exc.OperationalError) as error:
         raise fail(error) from None
 
+
+inspection.register(app)
 
 if __name__ == "__main__":
     sys.exit(app())

@@ -308,11 +308,11 @@ def _currency(
     key: str,
 ) -> str:
     """The cell's currency; tells unknown events and ambiguous currencies from absent rows."""
-    there = sorted({row["currency"] for row in rows})
+    there: list[str] = sorted({row["currency"] for row in rows})
     if there:
         if cell.currency is None and len(there) == 1:
             return there[0]
-        if cell.currency in there:
+        if cell.currency is not None and cell.currency in there:
             return cell.currency
         wanted = f"has no {cell.currency}" if cell.currency else "has several currencies"
         raise UnknownCellError(
