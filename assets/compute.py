@@ -6,6 +6,7 @@ partitions. Does not belong here: Dagster, or the statements (``assets/sql``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -13,10 +14,16 @@ import duckdb
 import polars as pl
 
 from assets.ledger import UnresolvedError, ledger_session, unresolved
+from assets.reconciliation import Reconciliation, reconcile_days, reconcile_rollup
 from assets.statements import dataset_sql
+from metrics.audits import Catalogue
 from metrics.calendar import DayRange, day_bounds
 from metrics.datasets import Dataset
 from resources.lake import Lake, current_snapshot
+from resources.reconciliation import watermarks
+from resources.source_contract import DAILY_FACTS
+
+_INPUTS = tuple(fact.name for fact in DAILY_FACTS if not fact.is_pii)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,30 @@ class Computed:
 
 
 @dataclass(frozen=True)
+class Audited(Computed):
+    """Rows with what their audit compares them with, read in the same snapshot.
+
+    Attributes:
+        catalogue: what the rows may refer to.
+        reconciliation: how their sums compare with the layer before.
+    """
+
+    catalogue: Catalogue
+    reconciliation: Reconciliation
+
+
+@dataclass(frozen=True)
+class ComputedDays(Audited):
+    """The rows of days.
+
+    Attributes:
+        watermarks: by day, the oldest source snapshot of its facts; none where one is missing.
+    """
+
+    watermarks: Mapping[date, datetime]
+
+
+@dataclass(frozen=True)
 class PublishedDay:
     """A day of ``daily_metrics`` as readers see it."""
 
@@ -42,7 +73,18 @@ class PublishedDay:
     is_complete: bool
 
 
-def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> Computed:
+@dataclass(frozen=True)
+class ComputedRollup(Audited):
+    """The rows of a rollup.
+
+    Attributes:
+        days: the published days they are the sum of.
+    """
+
+    days: Sequence[PublishedDay]
+
+
+def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> ComputedDays:
     """Compute a dataset of daily grain for a range of days, from the ledger.
 
     Raises:
@@ -53,17 +95,21 @@ def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> Computed:
         if found := unresolved(connection, days):
             raise UnresolvedError(found)
         create_days(connection, days)
-        return run_statement(connection, dataset, days)
+        computed = run_statement(connection, dataset, days)
+        extracted = watermarks(connection, _INPUTS, days)
+        return ComputedDays(
+            computed.rows,
+            computed.lake_snapshot,
+            _catalogue(connection),
+            reconcile_days(connection, dataset, computed.rows, days, list(extracted)),
+            extracted,
+        )
 
 
 def compute_rollup(
     lake: Lake, warehouse_url: str, dataset: Dataset, days: DayRange
-) -> tuple[Computed, list[PublishedDay]]:
-    """Compute a rollup from the published days of a range, and buyers from the ledger.
-
-    Returns:
-        The rows, and the days they are the sum of.
-    """
+) -> ComputedRollup:
+    """Compute a rollup from the published days of a range, and buyers from the ledger."""
     with ledger_session(lake, warehouse_url) as connection:
         published = [
             PublishedDay(date.fromisoformat(key), *state)
@@ -83,7 +129,14 @@ def compute_rollup(
                 f" WHERE business_date BETWEEN DATE '{days.first}' AND DATE '{days.last}'"
             )
         )
-        return run_statement(connection, dataset, days), published
+        computed = run_statement(connection, dataset, days)
+        return ComputedRollup(
+            computed.rows,
+            computed.lake_snapshot,
+            _catalogue(connection),
+            reconcile_rollup(connection, dataset, computed.rows, days),
+            published,
+        )
 
 
 def run_statement(
@@ -95,6 +148,13 @@ def run_statement(
     parameters = {"first": days.first, "last": days.last}
     used = {name: value for name, value in parameters.items() if f"${name}" in statement}
     return Computed(connection.execute(statement, used).pl(), snapshot)
+
+
+def _catalogue(connection: duckdb.DuckDBPyConnection) -> Catalogue:
+    return Catalogue(
+        connection.execute("SELECT event_id, organizer_id, currency FROM lake.raw_events").pl(),
+        connection.execute("SELECT ticket_type_id, event_id FROM lake.raw_ticket_types").pl(),
+    )
 
 
 def create_days(connection: duckdb.DuckDBPyConnection, days: DayRange) -> None:

@@ -4,24 +4,28 @@ Belongs here: the assets ``daily_metrics``, ``daily_payments`` and ``daily_ticke
 belong here: their statements (``assets/sql``), or how rows become visible (``warehouse.publish``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import polars as pl
+import psycopg
 
-from assets.compute import compute_days
+from assets.checks import check_specs
+from assets.compute import ComputedDays, compute_days
+from assets.ledger_changes import ledger_history
 from assets.partitioning import OWNERS, days_of
-from assets.presentation import dataset_schema, publication_metadata
+from assets.presentation import dataset_schema
+from assets.publishing import Told, publish_audited
 from assets.statements import MOVEMENTS, code_version, dataset_sql, movements_view
-from metrics.calendar import day_bounds, parse_date
+from metrics.audits import WEEKS_BEFORE, Verdict, volume
+from metrics.calendar import DayRange, day_bounds, parse_date
 from metrics.datasets import DAILY_METRICS, DAILY_PAYMENTS, DAILY_TICKET_TYPES, Dataset
 from resources.lake import Lake
-from resources.source_contract import DAILY_FACTS
 from resources.warehouse import Warehouse
-from warehouse.extractions import extraction_watermarks
-from warehouse.publish import Provenance, next_attempt, publish
-
-_INPUTS = tuple(fact.name for fact in DAILY_FACTS if not fact.is_pii)
+from warehouse.audits import published_orders
+from warehouse.publish import Provenance, next_attempt
 
 
 def daily_assets(
@@ -53,38 +57,58 @@ def _daily_asset(
             "dagster/column_schema": dataset_schema(dataset),
             "dagster/table_name": f"reporting.{dataset.name}",
         },
+        check_specs=check_specs(dataset),
     )
     def daily_dataset(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         warehouse: dg.ResourceParam[Warehouse],
-    ) -> None:
-        """Compute the days from the ledger and publish each in a transaction of its own."""
+    ) -> Iterator[Told]:
+        """Compute and audit the days; publish each in a transaction of its own."""
         days = days_of(context, "day")
-        with warehouse.connect() as connection:
+        with warehouse.connect() as connection, ledger_history(lake) as history:
             attempt = next_attempt(connection)
             computed = compute_days(lake, dataset, days)
-            watermarks = extraction_watermarks(connection, _INPUTS, days.first, days.last)
-            by_day = split(computed.rows, dataset, [day.isoformat() for day in days.days])
-            for key, rows in by_day.items():
-                day = parse_date(key)
-                watermark = watermarks.get(day)
-                provenance = Provenance(
+
+            def provenance(key: str) -> Provenance:
+                watermark = computed.watermarks.get(parse_date(key))
+                return Provenance(
                     run_id=context.run.run_id,
                     attempt=attempt,
                     input_version=computed.lake_snapshot,
                     lake_snapshot=computed.lake_snapshot,
                     code_version=version,
                     source_watermark=watermark,
-                    is_complete=watermark is not None
-                    and watermark >= day_bounds(days.time_zone, day)[1],
-                )
-                publication = publish(connection, dataset, key, rows, provenance)
-                context.add_asset_metadata(
-                    publication_metadata(dataset, publication, provenance, rows), dataset.name, key
+                    is_complete=is_complete(days.time_zone, parse_date(key), watermark),
                 )
 
+            yield from publish_audited(
+                context,
+                connection,
+                dataset,
+                computed,
+                split(computed.rows, dataset, [day.isoformat() for day in days.days]),
+                provenance,
+                [_volume(connection, computed, days)] if dataset is DAILY_METRICS else [],
+                history,
+            )
+
     return daily_dataset
+
+
+def is_complete(time_zone: str, day: date, watermark: datetime | None) -> bool:
+    """Whether everything the source knew of a day when it ended has been read."""
+    return watermark is not None and watermark >= day_bounds(time_zone, day)[1]
+
+
+def _volume(connection: psycopg.Connection[Any], computed: ComputedDays, days: DayRange) -> Verdict:
+    totals = computed.rows.group_by("business_date").agg(pl.col("orders").sum())
+    orders = dict.fromkeys(days.days, 0) | dict(totals.iter_rows())
+    complete = [
+        day for day in days.days if is_complete(days.time_zone, day, computed.watermarks.get(day))
+    ]
+    first = days.first - timedelta(weeks=WEEKS_BEFORE)
+    return volume(orders, published_orders(connection, first, days.last), complete)
 
 
 def split(

@@ -95,18 +95,18 @@ def _movements(
     connection: duckdb.DuckDBPyConnection, cell: list[str], measures: tuple[str, ...]
 ) -> Iterator[ChangedMovement]:
     described = ("movement_id", "kind", "change", "effective_at", "recorded_at")
-    columns = ", ".join((*cell, *described, *measures))
+    columns = ", ".join((*described, *cell, *measures))
     found = connection.execute(f"SELECT {columns} FROM changes ORDER BY movement_id")
     while rows := found.fetchmany(_FETCHED):
-        for organizer, event, currency, *rest in rows:
-            scope, rest = tuple(rest[: len(cell) - len(_CELL)]), rest[len(cell) - len(_CELL) :]
-            movement_id, kind, change, effective_at, recorded_at, *deltas = rest
+        for movement_id, kind, change, effective_at, recorded_at, *rest in rows:
+            organizer, event, currency, *scope = rest[: len(cell)]
+            deltas = zip(measures, rest[len(cell) :], strict=True)
             yield ChangedMovement(
-                (organizer, event, currency, scope),
+                (organizer, event, currency, tuple(scope)),
                 movement_id,
                 kind,
                 change,
                 effective_at,
                 recorded_at,
-                {name: delta for name, delta in zip(measures, deltas, strict=True) if delta},
+                {name: delta for name, delta in deltas if delta},
             )

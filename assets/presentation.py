@@ -19,6 +19,7 @@ from warehouse.publish import Provenance, Publication
 
 _BAR_WIDTH = 20
 _PREVIEW_ROWS = 8
+_RESTATED_ROWS = 20
 _PLOTTED = ("requests", "orders", "tickets_sold", "check_ins", "payments_count", "refunds_count")
 """Counts that Dagster plots from partition to partition."""
 
@@ -108,9 +109,47 @@ def publication_metadata(
         "control_sums": control_table(publication.control_sums, dataset.metric_names),
         "top_events": _top_events(rows, shown),
     }
+    if publication.restatements:
+        metadata["restated_cells"] = dg.MetadataValue.int(len(publication.restatements))
+        metadata["restatements"] = _restatements(dataset, publication)
     if provenance.source_watermark is not None:
         metadata["source_watermark"] = dg.MetadataValue.timestamp(provenance.source_watermark)
     return metadata | {name: dg.MetadataValue.int(total) for name, total in totals.items()}
+
+
+def _restatements(dataset: Dataset, publication: Publication) -> dg.MarkdownMetadataValue:
+    """What changed of a closed period, the first of it, and where the rest is."""
+    lines = []
+    if publication.was_final:
+        lines += ["**⚠ THIS PERIOD WAS FINAL: its published numbers have changed.**", ""]
+    columns = ("event", *(column.name for column in dataset.scope), "metric", "old → new")
+    lines += [
+        _row(*columns, "change", "cause"),
+        _row(*(":--" for _ in columns), "--:", ":--"),
+    ]
+    for found in publication.restatements[:_RESTATED_ROWS]:
+        old, new, change = (
+            _written(value, found.metric, found.currency)
+            for value in (found.old_value, found.new_value, found.new_value - found.old_value)
+        )
+        scope = map(str, found.scope.values())
+        moved = f"{old} → {new}"
+        lines.append(_row(str(found.event_id), *scope, found.metric, moved, change, found.cause))
+    count = len(publication.restatements)
+    where = (
+        f"`SELECT * FROM ops.restatements WHERE publication_id = {publication.publication_id}`;"
+        " the movements behind them are in `ops.restatement_movements`"
+    )
+    shown = min(count, _RESTATED_ROWS)
+    lines += ["", f"{shown} of {count:,} restated values. All of them: {where}."]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _written(value: int, metric: str, currency: str) -> str:
+    """A count, or an amount in its currency's decimals with the code."""
+    if METRICS[metric].unit == MONEY:
+        return f"{format_minor(value, currency)} {currency}"
+    return f"{value:,}"
 
 
 def _top_events(rows: pl.DataFrame, metric: str) -> dg.MarkdownMetadataValue:

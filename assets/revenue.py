@@ -5,15 +5,17 @@ condition under which they follow their days. Does not belong here: their statem
 (``assets/sql``), or how rows become visible (``warehouse.publish``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
 
-from assets.compute import PublishedDay, compute_rollup
+from assets.checks import check_specs
+from assets.compute import ComputedRollup, compute_rollup
 from assets.daily_metrics import split
 from assets.partitioning import OWNERS, days_of
-from assets.presentation import dataset_schema, publication_metadata
+from assets.presentation import dataset_schema
+from assets.publishing import ALL, Told, publish_audited
 from assets.statements import MOVEMENTS, code_version, dataset_sql, movements_view
 from metrics.calendar import DayRange, next_month, parse_date
 from metrics.datasets import (
@@ -25,9 +27,8 @@ from metrics.datasets import (
 )
 from resources.lake import Lake
 from resources.warehouse import Warehouse
-from warehouse.publish import Provenance, next_attempt, publish
+from warehouse.publish import Provenance, next_attempt
 
-ALL = "all"
 _ROLLUPS_PER_RUN = 60
 
 
@@ -88,27 +89,25 @@ def _period_asset(
             "dagster/column_schema": dataset_schema(dataset),
             "dagster/table_name": f"reporting.{dataset.name}",
         },
+        check_specs=check_specs(dataset),
     )
     def rollup(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         warehouse: dg.ResourceParam[Warehouse],
-    ) -> None:
-        """Sum the published days and publish each period in a transaction of its own."""
+    ) -> Iterator[Told]:
+        """Sum and audit the published days; publish each period in a transaction of its own."""
         days = days_of(context, dataset.period)
-        keys = sorted(context.partition_keys)
         with warehouse.connect() as connection:
             attempt = next_attempt(connection)
-            computed, published = compute_rollup(lake, warehouse.url, dataset, days)
-            for key, rows in split(computed.rows, dataset, keys).items():
+            computed = compute_rollup(lake, warehouse.url, dataset, days)
+
+            def provenance(key: str) -> Provenance:
                 period = _period(dataset, days.time_zone, key)
-                provenance = _provenance(
-                    context, attempt, version, computed.lake_snapshot, period, published
-                )
-                publication = publish(connection, dataset, key, rows, provenance)
-                context.add_asset_metadata(
-                    publication_metadata(dataset, publication, provenance, rows), dataset.name, key
-                )
+                return _provenance(context, attempt, version, computed, period)
+
+            parts = split(computed.rows, dataset, sorted(context.partition_keys))
+            yield from publish_audited(context, connection, dataset, computed, parts, provenance)
 
     return rollup
 
@@ -130,25 +129,23 @@ def _event_summary(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
             "dagster/column_schema": dataset_schema(dataset),
             "dagster/table_name": f"reporting.{dataset.name}",
         },
+        check_specs=check_specs(dataset),
     )
     def event_summary(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         warehouse: dg.ResourceParam[Warehouse],
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[Told]:
         """Sum every published day by event and publish the table in one transaction."""
         first, last = daily.get_first_partition_key(), daily.get_last_partition_key()
         days = DayRange(daily.timezone, parse_date(str(first)), parse_date(str(last)))
         with warehouse.connect() as connection:
             attempt = next_attempt(connection)
-            computed, published = compute_rollup(lake, warehouse.url, dataset, days)
-            provenance = _provenance(
-                context, attempt, version, computed.lake_snapshot, days, published
+            computed = compute_rollup(lake, warehouse.url, dataset, days)
+            given = _provenance(context, attempt, version, computed, days)
+            yield from publish_audited(
+                context, connection, dataset, computed, {ALL: computed.rows}, lambda _: given
             )
-            publication = publish(connection, dataset, ALL, computed.rows, provenance)
-        return dg.MaterializeResult(
-            metadata=publication_metadata(dataset, publication, provenance, computed.rows)
-        )
 
     return event_summary
 
@@ -163,18 +160,17 @@ def _provenance(
     context: dg.AssetExecutionContext,
     attempt: int,
     version: str,
-    lake_snapshot: int,
+    computed: ComputedRollup,
     period: DayRange,
-    published: Sequence[PublishedDay],
 ) -> Provenance:
     """A rollup is as new as its newest day, as far as its oldest, complete when every day is."""
-    inputs = [day for day in published if period.first <= day.day <= period.last]
+    inputs = [day for day in computed.days if period.first <= day.day <= period.last]
     watermarks = [day.watermark for day in inputs if day.watermark is not None]
     return Provenance(
         run_id=context.run.run_id,
         attempt=attempt,
         input_version=max((day.publication_id for day in inputs), default=0),
-        lake_snapshot=lake_snapshot,
+        lake_snapshot=computed.lake_snapshot,
         code_version=version,
         source_watermark=min(watermarks) if len(watermarks) == len(inputs) > 0 else None,
         is_complete=len(inputs) == len(period.days) and all(day.is_complete for day in inputs),

@@ -23,6 +23,7 @@ import dagster as dg  # noqa: E402
 
 import assets.daily_metrics  # noqa: E402
 import assets.movements  # noqa: E402
+import assets.publishing  # noqa: E402
 import assets.raw  # noqa: E402
 import assets.revenue  # noqa: E402
 from assets import compute, ledger  # noqa: E402
@@ -144,10 +145,8 @@ class Bare:
         with connect(self.warehouse_url) as connection:
             attempt = next_attempt(connection)
             with self.stages.stage(f"{dataset.period}ly: compute"):
-                computed, published = compute.compute_rollup(
-                    self.lake, self.warehouse_url, dataset, whole
-                )
-            newest = max(day.publication_id for day in published)
+                computed = compute.compute_rollup(self.lake, self.warehouse_url, dataset, whole)
+            newest = max(day.publication_id for day in computed.days)
             with self.stages.stage(f"{dataset.period}ly: publish"):
                 keys = [start.isoformat() for start in starts]
                 for key, part in assets.daily_metrics.split(computed.rows, dataset, keys).items():
@@ -203,11 +202,14 @@ def _observe(stages: Stages) -> list[int]:
     stages.wrap(assets.raw, "record_extraction", "record extraction")
     stages.wrap(assets.movements, "read_ledger", "movements")
     stages.wrap(assets.daily_metrics, "compute_days", "daily: compute")
-    stages.wrap(assets.daily_metrics, "publish", "daily: publish")
     stages.wrap(
         assets.revenue, "compute_rollup", lambda _lake, _url, d, _days: f"{d.period}ly: compute"
     )
-    stages.wrap(assets.revenue, "publish", lambda _connection, d, *_: f"{d.period}ly: publish")
+    stages.wrap(
+        assets.publishing,
+        "publish",
+        lambda _connection, d, *_: f"{'dai' if d.period == 'day' else d.period}ly: publish",
+    )
     return rows
 
 
@@ -254,12 +256,13 @@ def run_dagster(settings: Settings, stages: Stages, days: DayRange) -> dict[str,
 def run_recompute(settings: Settings, stages: Stages, days: DayRange) -> dict[str, Any]:
     """A metric was changed: the ledger and the daily datasets anew, through Dagster.
 
-    ``visitors`` counts double, so every day's content is new and is published.
+    ``buyers`` counts double, so every day's content is new and is published; a metric that is a
+    sum would be held back, because it no longer is the source's.
     """
     _observe(stages)
 
     def changed(dataset: Dataset) -> str:
-        return dataset_sql(dataset).replace("sum(visitors)", "sum(2 * visitors)")
+        return dataset_sql(dataset).replace("count(DISTINCT", "2 * count(DISTINCT")
 
     _replace(compute, "dataset_sql", changed)
     jobs = [(REFRESH_DAYS, part.first, part.last) for part in chunks(days, settings.days_per_run)]

@@ -17,12 +17,12 @@ import polars as pl
 
 from metrics.datasets import Dataset
 from metrics.money import currency_exponents
-from metrics.registry import may_be_negative
+from metrics.registry import may_be_negative, terms
 
 BOUND = 10**15
 """No value is beyond it, either way: a thousandth of what 64 bits hold, so that sums fit too."""
 EXAMPLES = 10
-_WEEKS_BEFORE = 8
+WEEKS_BEFORE = 8
 _FACTOR = 4
 _LEAST_MEDIAN = 20
 
@@ -130,7 +130,7 @@ RECONCILED = Check(
 VOLUME = Check(
     "volume",
     f"A complete day has between a {_FACTOR}th and {_FACTOR} times the orders of the same weekday "
-    f"in the {_WEEKS_BEFORE} weeks before (their median). A warning: it is published all the same.",
+    f"in the {WEEKS_BEFORE} weeks before (their median). A warning: it is published all the same.",
     blocking=False,
 )
 
@@ -208,9 +208,12 @@ def identities(dataset: Dataset, rows: pl.DataFrame) -> list[Finding]:
     """Every derived metric equals its terms, where the dataset has them all."""
     found = []
     for metric in dataset.derived:
-        plus = [pl.col(name).cast(pl.Int128) for name in metric.plus]
-        minus = [-pl.col(name).cast(pl.Int128) for name in metric.minus]
-        broken = rows.filter(pl.col(metric.name).cast(pl.Int128) != sum((*plus, *minus)))
+        # In 128 bits: Polars wraps silently in 64.
+        total = pl.lit(0, pl.Int128)
+        for name, sign in terms(metric).items():
+            term = pl.col(name).cast(pl.Int128)
+            total = total + term if sign > 0 else total - term
+        broken = rows.filter(pl.col(metric.name).cast(pl.Int128) != total)
         what = f"{metric.name} is not {metric.formula}"
         found += _findings(dataset, broken, what, metric.name)
     return found
@@ -271,7 +274,7 @@ def volume(
     known = {**published, **orders}
     findings = []
     for day in sorted(complete):
-        before = [day - timedelta(weeks=week) for week in range(1, _WEEKS_BEFORE + 1)]
+        before = [day - timedelta(weeks=week) for week in range(1, WEEKS_BEFORE + 1)]
         history = [known[other] for other in before if other in known]
         if not history:
             continue

@@ -51,6 +51,7 @@ class Dataset:
         attributes: further columns that describe the row.
         metric_names: names from the registry, in column order.
         indexes: besides the primary key, which starts with the partition's column.
+        partial: base measures of which it has only what its grain can be attributed to.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Dataset:
     metric_names: tuple[str, ...]
     attributes: tuple[Column, ...] = ()
     indexes: tuple[Index, ...] = ()
+    partial: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> tuple[Stored, ...]:
@@ -76,6 +78,12 @@ class Dataset:
         """The measures of the ledger that this dataset's values are sums of, in order."""
         used = {name for metric in self.metrics for name in terms(metric)}
         return tuple(name for name in BASE_MEASURES if name in used)
+
+    @property
+    def reconciled_measures(self) -> tuple[str, ...]:
+        """Base measures it carries as columns, whose sums must be those of the source."""
+        columns = set(self.metric_names) - set(self.partial)
+        return tuple(name for name in self.base_measures if name in columns)
 
     @property
     def scope(self) -> tuple[Column, ...]:
@@ -186,6 +194,7 @@ DAILY_TICKET_TYPES = Dataset(
         "ticket_revenue",
         "sale_reversals",
     ),
+    partial=("discounts",),  # those of whole orders belong to no ticket type
     indexes=(
         Index(("organizer_id", "business_date"), _BY_ORGANIZER),
         Index(("event_id", "business_date"), _BY_EVENT),

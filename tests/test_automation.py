@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.movements import RESOLVED
+from metrics.audits import RECONCILED
 from metrics.calendar import business_date, day_start, month_start, week_start
 from pipelines.jobs import REFRESH_DAYS
 from tests.deployment import Deployment
@@ -54,16 +55,20 @@ def evaluate(
     return result, requested
 
 
-def checked(deployment: Deployment, *, passed: bool) -> None:
-    deployment.instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey("movements"),
-            check_name=RESOLVED,
-            passed=passed,
-            metadata={},
-            blocking=True,
-        )
-    )
+def checked(deployment: Deployment, failed: tuple[str, str] | None = None) -> None:
+    """Every blocking check of the days was made; one of them failed, if it is named."""
+    for key in deployment.definitions.resolve_asset_graph().asset_check_keys:
+        asset, check = key.asset_key.to_user_string(), key.name
+        if asset in ("movements", "daily_metrics"):
+            deployment.instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=key.asset_key,
+                    check_name=check,
+                    passed=(asset, check) != failed,
+                    metadata={},
+                    blocking=True,
+                )
+            )
 
 
 def all_days(deployment: Deployment) -> list[date]:
@@ -78,7 +83,7 @@ def test_rollups_follow_their_days_of_any_age(deployment: Deployment) -> None:
     days = all_days(deployment)
     materialized(deployment, "daily_metrics", *days)
     materialized(deployment, "movements", *days)
-    checked(deployment, passed=True)
+    checked(deployment)
     deployment.instance.report_runless_asset_event(dg.AssetMaterialization("raw_events"))
     deployment.instance.report_runless_asset_event(dg.AssetMaterialization("raw_organizers"))
     tick, requested = evaluate(deployment, tick)
@@ -104,7 +109,7 @@ def test_rollups_follow_their_days_of_any_age(deployment: Deployment) -> None:
 def test_events_are_summarized_even_where_days_are_missing(deployment: Deployment) -> None:
     tick, _ = evaluate(deployment)
     day = today() - timedelta(days=20)
-    checked(deployment, passed=True)
+    checked(deployment)
     materialized(deployment, "movements", day)
     materialized(deployment, "daily_metrics", day)
     for asset in ("raw_events", "raw_organizers"):
@@ -113,13 +118,18 @@ def test_events_are_summarized_even_where_days_are_missing(deployment: Deploymen
     assert requested == {"event_summary": {None}}, "a week of which days are missing waits"
 
 
-def test_a_blocking_check_that_failed_holds_rollups_back(deployment: Deployment) -> None:
+@pytest.mark.parametrize(
+    "failing", [("movements", RESOLVED), ("daily_metrics", RECONCILED.name)], ids="/".join
+)
+def test_a_blocking_check_that_failed_holds_rollups_back(
+    deployment: Deployment, failing: tuple[str, str]
+) -> None:
     tick, _ = evaluate(deployment)
     days = all_days(deployment)
     materialized(deployment, "movements", *days)
     materialized(deployment, "raw_events")
-    for passed, expected in ((False, set()), (True, {"weekly_revenue", "monthly_revenue"})):
-        checked(deployment, passed=passed)
+    for failed, expected in ((failing, set()), (None, {"weekly_revenue", "monthly_revenue"})):
+        checked(deployment, failed)
         materialized(deployment, "daily_metrics", *days)
         tick, requested = evaluate(deployment, tick)
         assert set(requested) - {"event_summary"} == expected

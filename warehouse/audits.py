@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import psycopg
@@ -58,3 +59,18 @@ def record_audits(
             [audit.cells_compared for audit in audits.values()],
         ),
     )
+
+
+def published_orders(
+    connection: psycopg.Connection[Any], first: date, last: date
+) -> dict[date, int]:
+    """Orders of each published day of a range, over all currencies."""
+    rows = connection.execute(
+        """SELECT n.partition_key::date AS day, coalesce(
+            (SELECT sum((of_currency.sums ->> 'orders')::bigint)::bigint
+            FROM jsonb_each(p.control_sums) AS of_currency (currency, sums)), 0) AS orders
+        FROM ops.partitions AS n JOIN ops.publications AS p USING (publication_id)
+        WHERE n.dataset = 'daily_metrics' AND n.partition_key BETWEEN %s AND %s""",
+        (first.isoformat(), last.isoformat()),
+    ).fetchall()
+    return {row["day"]: row["orders"] for row in rows}

@@ -12,7 +12,7 @@ WITH published AS (
 ), source AS (
     SELECT business_date, organizer_id, currency, measure, CAST(sum(value) AS BIGINT) AS value
     FROM lake.source_totals
-    WHERE business_date BETWEEN $first AND $last AND measure IN ($measures)
+    WHERE business_date BETWEEN $first AND $last AND list_contains($measures, measure)
     GROUP BY ALL
 ), compared AS (
     SELECT business_date, organizer_id, currency, measure, coalesce(source.value, 0) AS expected,
