@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from datetime import timedelta
 
 import dagster as dg
 
@@ -15,13 +16,20 @@ from assets.daily_metrics import daily_assets
 from assets.movements import movements_asset
 from assets.raw import raw_assets, source_specs
 from assets.revenue import rollup_assets
-from pipelines.jobs import LIVE_PRIORITY, build_housekeeping, build_jobs
+from pipelines.jobs import (
+    LATE_PRIORITY,
+    LIVE_PRIORITY,
+    REFRESH_DAYS,
+    build_housekeeping,
+    build_jobs,
+)
 from pipelines.partitions import build_partitions
 from pipelines.schedules import build_schedules
 from pipelines.settings import Settings, get_settings
 from resources.lake import Lake
 from resources.source import Source
 from resources.warehouse import Warehouse
+from sensors.late_data import build_late_data
 from sensors.rollups import build_automation
 
 _ACCEPTED_BETA = ("backfill_policy", "allow_nonexistent_upstream_partitions")
@@ -79,7 +87,17 @@ def _assemble(settings: Settings, resources: dict[str, object]) -> dg.Definition
         ],
         jobs=[*build_jobs(), build_housekeeping(settings.lake_retention_days)],
         schedules=build_schedules(settings.time_zone, settings.refresh_cron),
-        sensors=[build_automation(LIVE_PRIORITY)],
+        sensors=[
+            build_automation(LIVE_PRIORITY),
+            build_late_data(
+                REFRESH_DAYS,
+                settings.time_zone,
+                settings.start_date,
+                settings.days_per_run,
+                timedelta(minutes=settings.late_data_overlap_minutes),
+                LATE_PRIORITY,
+            ),
+        ],
         resources=resources,
         executor=dg.in_process_executor,
     )

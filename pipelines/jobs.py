@@ -14,6 +14,9 @@ from resources.lake import Lake
 LIVE_PRIORITY = {"dagster/priority": "10"}
 """Tag of runs that keep the present day fresh: they go before backfills."""
 
+LATE_PRIORITY = {"dagster/priority": "5"}
+"""Tag of runs that publish changed past days: they go after the live day and before backfills."""
+
 _MAX_RUNTIME = {"dagster/max_runtime": "3600"}
 
 REFRESH_DAYS = "refresh_days"

@@ -183,5 +183,6 @@ def test_everything_runs_by_default(deployment: Deployment) -> None:
         "tidy_lake_nightly": dg.DefaultScheduleStatus.RUNNING,
     }
     assert {s.name: s.default_status for s in repository.sensor_defs} == {
-        "rollups_follow_days": dg.DefaultSensorStatus.RUNNING
+        "rollups_follow_days": dg.DefaultSensorStatus.RUNNING,
+        "late_data": dg.DefaultSensorStatus.RUNNING,
     }

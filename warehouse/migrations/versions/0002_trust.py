@@ -113,9 +113,7 @@ def upgrade() -> None:
         "late_rows",
         sa.Column("fact", sa.Text(), nullable=False, comment="Source fact that changed."),
         sa.Column("row_key", sa.Text(), nullable=False, comment="Key of the row at the source."),
-        sa.Column(
-            "business_date", sa.Date(), nullable=False, comment="Reporting day it touches."
-        ),
+        sa.Column("business_date", sa.Date(), nullable=False, comment="Reporting day it touches."),
         sa.Column(
             "recorded_at",
             sa.DateTime(timezone=True),
