@@ -7,7 +7,7 @@ earlier one. Does not belong here: Dagster (``assets.movements``), its statement
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -17,17 +17,19 @@ import duckdb
 from assets.statements import (
     MOVEMENTS,
     controls_sql,
-    days_without_totals_sql,
     movements_view,
     source_differences_sql,
     unresolved_sql,
 )
+from metrics.audits import Difference
 from metrics.calendar import DayRange
 from metrics.registry import BASE_MEASURES
 from resources.lake import Lake, current_snapshot
+from resources.reconciliation import watermarks
 from resources.source_contract import DAILY_FACTS
 from warehouse.periods import Lateness
 
+HOP = "raw -> movements"
 _FACTS = [fact.name for fact in DAILY_FACTS if not fact.is_pii]
 
 
@@ -46,25 +48,6 @@ class MovementControl:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A sum of the ledger that is not what the source says; money in minor units."""
-
-    business_date: date
-    organizer_id: int | None
-    currency: str | None
-    measure: str
-    source_value: int
-    ledger_value: int
-
-    def __str__(self) -> str:
-        """Name the cell, the hop and both values."""
-        return (
-            f"{self.business_date} organizer {self.organizer_id} {self.currency} {self.measure}:"
-            f" source {self.source_value}, ledger {self.ledger_value} (raw -> movements)"
-        )
-
-
-@dataclass(frozen=True)
 class Ledger:
     """What the ledger holds of a range of days.
 
@@ -74,7 +57,7 @@ class Ledger:
         unresolved: movements whose event or ticket type is not in the catalogue, by day and kind.
         cells_compared: sums compared with the source, by day.
         differences: sums that are not what the source says.
-        without_totals: days of which the lake does not have the source's totals, with their facts.
+        without_totals: days of which the lake does not have the source's totals.
         lake_snapshot: DuckLake snapshot that was read.
     """
 
@@ -83,7 +66,7 @@ class Ledger:
     unresolved: dict[str, int]
     cells_compared: dict[date, int]
     differences: list[Difference]
-    without_totals: dict[date, list[str]]
+    without_totals: list[date]
     lake_snapshot: int
 
 
@@ -106,13 +89,14 @@ def read_ledger(lake: Lake, days: DayRange) -> Ledger:
             {"first": days.first, "last": days.last},
         )
         compared, differences = _compare(connection, days)
+        known = watermarks(connection, _FACTS, days)
         return Ledger(
             controls=_controls(connection),
             lateness=_lateness(connection),
             unresolved=unresolved(connection, days),
             cells_compared=compared,
             differences=differences,
-            without_totals=_without_totals(connection, days),
+            without_totals=[day for day in days.days if day not in known],
             lake_snapshot=current_snapshot(connection),
         )
 
@@ -185,17 +169,13 @@ def _compare(
         " ORDER BY business_date, organizer_id, currency, measure"
     ).fetchall()
     return dict(counted), [
-        Difference(day, organizer, currency, measure, int(source), int(ledger))
+        Difference(
+            day.isoformat(),
+            HOP,
+            f"{day}, organizer {organizer}, {currency}",
+            measure,
+            int(source),
+            int(ledger),
+        )
         for day, organizer, currency, measure, source, ledger in different
     ]
-
-
-def _without_totals(connection: duckdb.DuckDBPyConnection, days: DayRange) -> dict[date, list[str]]:
-    rows: Sequence[tuple[date, str]] = connection.execute(
-        days_without_totals_sql(),
-        {"first": days.first, "last": days.last, "days": days.days, "facts": _FACTS},
-    ).fetchall()
-    missing: dict[date, list[str]] = {}
-    for day, fact in rows:
-        missing.setdefault(day, []).append(fact)
-    return missing

@@ -10,19 +10,22 @@ from datetime import date
 
 import dagster as dg
 
+from assets.checks import summary
 from assets.ledger import Ledger, UnresolvedError, read_ledger
 from assets.partitioning import OWNERS, days_of
 from assets.presentation import bars, column_schema, control_table
 from assets.statements import MOVEMENTS, code_version, movements_view
+from metrics.audits import reconciled
+from metrics.calendar import DayRange
 from metrics.registry import BASE_MEASURES, METRICS, MONEY
 from resources.lake import Lake
 from resources.source_contract import FACTS
 from resources.warehouse import Warehouse
+from warehouse.audits import PartitionAudit, record_audits
 from warehouse.periods import LATENESS_EDGES, bucket_name, replace_lateness
 
 RESOLVED = "every_movement_resolved"
 RECONCILED = "reconciled_with_source"
-_SHOWN_DIFFERENCES = 20
 _MONEY = tuple(name for name in BASE_MEASURES if METRICS[name].unit == MONEY)
 _DIMENSIONS = (
     ("movement_id", "text", "Source table, key and leg; the same whenever it is computed."),
@@ -71,6 +74,13 @@ def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> d
                 blocking=True,
                 description="Every movement's event and ticket type are in the catalogue.",
             ),
+            dg.AssetCheckSpec(
+                RECONCILED,
+                asset=MOVEMENTS,
+                blocking=True,
+                description="Sums of the ledger equal what plain SQL on the source says, for each "
+                "day, organizer, currency and measure, to the minor unit.",
+            ),
         ],
     )
     def movements(
@@ -83,6 +93,13 @@ def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> d
         ledger = read_ledger(lake, days)
         with warehouse.connect() as connection:
             replace_lateness(connection, days, ledger.lateness)
+            record_audits(
+                connection,
+                MOVEMENTS,
+                _audits(ledger, days),
+                ledger.lake_snapshot,
+                context.run.run_id,
+            )
         for day in days.days:
             context.add_asset_metadata(_day_metadata(ledger, day), MOVEMENTS, day.isoformat())
         yield dg.MaterializeResult()
@@ -94,37 +111,44 @@ def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> d
             if ledger.unresolved
             else "All resolved.",
         )
+        yield _reconciliation(ledger)
 
     return movements
 
 
-def reconciliation_result(ledger: Ledger) -> dg.AssetCheckResult:
-    """What comparing the ledger with the source's totals found."""
+def _reconciliation(ledger: Ledger) -> dg.AssetCheckResult:
     cells = sum(ledger.cells_compared.values())
-    problems = []
-    if ledger.differences:
-        shown = [str(difference) for difference in ledger.differences[:_SHOWN_DIFFERENCES]]
-        more = len(ledger.differences) - len(shown)
-        problems.append(
-            f"{len(ledger.differences):,} of {cells:,} sums are not what the source says: "
-            + "; ".join(shown)
-            + (f"; and {more:,} more" if more else "")
-        )
-    if ledger.without_totals:
-        first, last = min(ledger.without_totals), max(ledger.without_totals)
-        problems.append(
-            f"{len(ledger.without_totals)} days were read without the source's totals; read them "
-            f"again: `boxoffice backfill --from {first} --to {last}`"
-        )
+    verdict = reconciled(ledger.differences, ledger.without_totals)
     return dg.AssetCheckResult(
         check_name=RECONCILED,
-        passed=not problems,
+        passed=verdict.passed,
         metadata={
             "cells_compared": dg.MetadataValue.int(cells),
             "differences": dg.MetadataValue.int(len(ledger.differences)),
         },
-        description=". ".join(problems) or f"{cells:,} sums equal the source's.",
+        description=f"{cells:,} sums equal the source's." if verdict.passed else summary(verdict),
     )
+
+
+def _audits(ledger: Ledger, days: DayRange) -> dict[str, PartitionAudit]:
+    """How each day came out, for ``ops.audits``."""
+    failures: dict[str, list[dict[str, object]]] = {}
+    for finding in reconciled(ledger.differences, ledger.without_totals).findings:
+        failures.setdefault(finding.partition_key, []).append(
+            {"check": RECONCILED, "what": finding.what, "count": finding.count}
+            | {"examples": list(finding.examples)}
+        )
+    for key, count in ledger.unresolved.items():
+        day, kind = key.split()
+        failures.setdefault(day, []).append(
+            {"check": RESOLVED, "what": f"{kind} without event or ticket type", "count": count}
+        )
+    return {
+        day.isoformat(): PartitionAudit(
+            ledger.cells_compared.get(day, 0), failures.get(day.isoformat(), ())
+        )
+        for day in days.days
+    }
 
 
 def _day_metadata(ledger: Ledger, day: date) -> dict[str, dg.MetadataValue]:

@@ -50,11 +50,6 @@ def source_differences_sql() -> str:
     return _ENVIRONMENT.from_string(_template("source_differences")).render(measures=BASE_MEASURES)
 
 
-def days_without_totals_sql() -> str:
-    """Days and facts of which the source's totals are not in the lake."""
-    return _template("days_without_totals")
-
-
 def unresolved_sql() -> str:
     """Movements that name an event or ticket type the catalogue does not have."""
     return _template("unresolved_movements")

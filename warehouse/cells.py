@@ -119,7 +119,8 @@ class FoundCell:
         days: of a rollup: the days it was summed from, with the lake snapshot of each.
         inputs: what was last read of each fact for these days.
         restatements: oldest first.
-        held_back: failures of the last audit, where it keeps a newer version from readers.
+        held_back: failed audits that keep something newer from readers: the partition's own, and
+            those of its days.
     """
 
     partition_key: str
@@ -134,7 +135,7 @@ class FoundCell:
     days: tuple[tuple[date, int], ...]
     inputs: tuple[Input, ...]
     restatements: tuple[Restatement, ...]
-    held_back: tuple[Any, ...]
+    held_back: tuple[dict[str, Any], ...]
 
 
 def dataset_and_metric(cell: Cell) -> tuple[Dataset, Stored]:
@@ -249,7 +250,16 @@ def find_cell(
         },
     ).fetchall()
     version = {name: partition[name] for name in Version.__dataclass_fields__ if name != "state"}
-    failures = partition["failures"] or ()
+    held_back = connection.execute(
+        statement("explain_held_back"),
+        {
+            "dataset": dataset.name,
+            "partition_key": key,
+            "before": ["movements", *([DAILY_METRICS.name] if dataset.period != "day" else [])],
+            "first": first.isoformat(),
+            "last": last.isoformat(),
+        },
+    ).fetchall()
     return FoundCell(
         partition_key=key,
         first=first,
@@ -272,7 +282,7 @@ def find_cell(
             for row in inputs
         ),
         restatements=tuple(Restatement(**row) for row in restatements),
-        held_back=tuple(failures) if isinstance(failures, list | tuple) else (failures,),
+        held_back=tuple(held_back),
     )
 
 
