@@ -66,7 +66,7 @@ def _daily_asset(
     ) -> Iterator[Told]:
         """Compute and audit the days; publish each in a transaction of its own."""
         days = days_of(context, "day")
-        with warehouse.connect() as connection, ledger_history(lake) as history:
+        with warehouse.connect() as connection, ledger_history(lake, days) as history:
             attempt = next_attempt(connection)
             computed = compute_days(lake, dataset, days)
 

@@ -6,12 +6,15 @@ follows from it (``warehouse.restatements``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import date, timedelta
+from typing import Any
 
 import duckdb
 
 from assets.statements import movements_view, statement
+from metrics.calendar import DayRange, parse_date
 from metrics.datasets import Dataset
 from metrics.registry import Distinct
 from resources.lake import Lake, SnapshotExpiredError
@@ -19,25 +22,38 @@ from warehouse.restatements import Behind, Cell, ChangedMovement, LedgerChanges
 
 _CELL = ("organizer_id", "event_id", "currency")
 _FETCHED = 10_000
+_MOST_AHEAD = 16
 _THEN, _NOW = "then", "now"
 
 
 @contextmanager
-def ledger_history(lake: Lake) -> Iterator[LakeHistory]:
-    """The ledger's history for one step: the lake is opened only if something is asked."""
+def ledger_history(lake: Lake, days: DayRange) -> Iterator[LakeHistory]:
+    """The ledger's history for one step: the lake is opened only if something is asked.
+
+    Args:
+        days: the step's, asked for in their order if at all.
+    """
     with ExitStack() as stack:
-        yield LakeHistory(lake, stack)
+        yield LakeHistory(lake, days, stack)
 
 
 class LakeHistory:
-    """Compares days of the ledger between lake snapshots, in one session of its own."""
+    """Compares days of the ledger between lake snapshots, in one session of its own.
 
-    def __init__(self, lake: Lake, stack: ExitStack) -> None:
+    Nearly all of a comparison's time is the same for one day and for many. So while one day after
+    the other is asked for, more and more of those that follow are compared with it.
+    """
+
+    def __init__(self, lake: Lake, days: DayRange, stack: ExitStack) -> None:
         """Open nothing yet."""
         self._lake = lake
+        self._days = days
         self._stack = stack
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._attached: dict[str, int] = {}
+        self._compared: tuple[str, tuple[int, int]] | None = None
+        self._until = date.min
+        self._ahead = 1
 
     def changes(
         self,
@@ -59,26 +75,40 @@ class LakeHistory:
         distinct = [metric for metric in dataset.metrics if isinstance(metric, Distinct)]
         values = [*dataset.base_measures, *(metric.name for metric in distinct)]
         cell = [*_CELL, *scope]
-        changed = statement(
-            "movement_changes",
-            cell=cell,
-            scope=scope,
-            distinct=distinct,
-            measures=dataset.base_measures,
-            values=values,
-        )
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE changes AS {changed}",
-            {"day": partition_key, "events": list(events)},
-        )
+        day = parse_date(partition_key)
+        if self._compared != (dataset.name, snapshots) or day > self._until:
+            changed = statement(
+                "movement_changes",
+                cell=cell,
+                scope=scope,
+                distinct=distinct,
+                measures=dataset.base_measures,
+                values=values,
+            )
+            self._compare(connection, (dataset.name, snapshots), changed, day)
+        chosen = {"day": day, "events": list(events)}
         behind: dict[tuple[Cell, str], Behind] = {}
-        found = connection.execute(statement("movements_behind", cell=cell, values=values))
+        found = connection.execute(statement("movements_behind", cell=cell, values=values), chosen)
         for organizer, event, currency, *rest in found.fetchall():
             *of_scope, measure, delta, removed, was_changed, refunds, others = rest
             behind[(organizer, event, currency, tuple(of_scope)), measure] = Behind(
                 delta, removed, was_changed, refunds, others
             )
-        return LedgerChanges(behind, _movements(connection, cell, dataset.base_measures))
+        return LedgerChanges(behind, _movements(connection, cell, dataset.base_measures, chosen))
+
+    def _compare(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        what: tuple[str, tuple[int, int]],
+        changed: str,
+        first: date,
+    ) -> None:
+        self._ahead = min(4 * self._ahead, _MOST_AHEAD) if self._compared == what else 1
+        last = max(first, min(first + timedelta(days=self._ahead - 1), self._days.last))
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE changes AS {changed}", {"first": first, "last": last}
+        )
+        self._compared, self._until = what, last
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, state: str, snapshot: int) -> None:
         if self._attached.get(state) == snapshot:
@@ -92,11 +122,18 @@ class LakeHistory:
 
 
 def _movements(
-    connection: duckdb.DuckDBPyConnection, cell: list[str], measures: tuple[str, ...]
+    connection: duckdb.DuckDBPyConnection,
+    cell: list[str],
+    measures: tuple[str, ...],
+    chosen: Mapping[str, Any],
 ) -> Iterator[ChangedMovement]:
     described = ("movement_id", "kind", "change", "effective_at", "recorded_at")
     columns = ", ".join((*described, *cell, *measures))
-    found = connection.execute(f"SELECT {columns} FROM changes ORDER BY movement_id")
+    found = connection.execute(
+        f"SELECT {columns} FROM changes WHERE business_date = $day"
+        " AND list_contains($events, event_id) ORDER BY movement_id",
+        chosen,
+    )
     while rows := found.fetchmany(_FETCHED):
         for movement_id, kind, change, effective_at, recorded_at, *rest in rows:
             organizer, event, currency, *scope = rest[: len(cell)]
