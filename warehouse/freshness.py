@@ -62,13 +62,13 @@ class HeldBack:
     """A partition whose last audit failed.
 
     Attributes:
-        failures: the checks that failed, each with what it found.
+        failures: the checks that failed (``check``), each with what it found.
         serving_since: when the version that readers see was published; None where there is none.
     """
 
     dataset: str
     partition_key: str
-    failures: Any
+    failures: list[dict[str, Any]]
     audited_at: datetime
     run_id: str
     serving_since: datetime | None

@@ -1,0 +1,159 @@
+"""Proofs: whether every layer says the same, as of its last audit and as of now.
+
+Belongs here: the record of the last audit at each hop, and the comparisons Postgres can make by
+itself, at any time: finished tables with what was published, days with weeks and months. Does not
+belong here: audits before publication (``assets.publishing``), or how a proof is shown
+(``assets.scoreboard``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from metrics.datasets import DAILY_METRICS, DATASETS, Dataset, Period
+from metrics.registry import Distinct
+from warehouse.statements import statement
+
+_LENGTHS: dict[Period, str] = {"week": "7 days", "month": "1 month"}
+_HOPS = {"raw": "source -> raw", "movements": "raw -> movements"}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What comparing two layers found, over all partitions.
+
+    Attributes:
+        hop: the two layers.
+        partitions: compared, whatever came of it.
+        proven: without a difference.
+        cells: sums compared; None where they are not counted.
+        at: when it was last done.
+        differences: what is wrong, each with where it is and both values.
+        behind: periods not compared because they have not followed their newest day yet.
+    """
+
+    dataset: str
+    hop: str
+    partitions: int
+    proven: int
+    cells: int | None
+    at: datetime | None
+    differences: tuple[str, ...] = ()
+    behind: int = 0
+
+
+def last_proofs(connection: psycopg.Connection[Any]) -> list[Proof]:
+    """The last audit of every partition, by hop."""
+    rows = connection.execute(statement("proofs")).fetchall()
+    found = {row["dataset"]: row for row in rows}
+    return [
+        Proof(
+            name,
+            _hop(name),
+            row["partitions"],
+            row["proven"],
+            row["cells"],
+            row["last_proof_at"],
+            tuple(f"{key} is held back" for key in row["held_back"] or ()),
+        )
+        for name in ("raw", "movements", *DATASETS)
+        if (row := found.get(name)) is not None
+    ]
+
+
+def prove_now(connection: psycopg.Connection[Any], now: datetime) -> list[Proof]:
+    """Compare what readers can see with what was published, and days with weeks and months.
+
+    In one snapshot of the warehouse, so that a publication meanwhile is no difference.
+
+    Args:
+        connection: any role that may read ``reporting`` and ``ops``, ``row_factory=dict_row``.
+    """
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        proofs = [_prove_table(connection, dataset, now) for dataset in DATASETS.values()]
+        proofs += [
+            _prove_rollup(connection, dataset, now)
+            for dataset in DATASETS.values()
+            if dataset.period in _LENGTHS
+        ]
+    return proofs
+
+
+def _hop(name: str) -> str:
+    if name in _HOPS:
+        return _HOPS[name]
+    daily = DATASETS[name].period == "day"
+    return f"movements -> {name}" if daily else f"{DAILY_METRICS.name} -> {name}"
+
+
+def _prove_table(connection: psycopg.Connection[Any], dataset: Dataset, now: datetime) -> Proof:
+    row = _one(
+        connection,
+        statement(
+            "reporting_proof",
+            dataset=dataset.name,
+            partition_key="'all'::text"
+            if dataset.period == "all"
+            else f"to_char({dataset.grain[0].name}, 'YYYY-MM-DD')",
+            metrics=dataset.metric_names,
+        ),
+    )
+    differences = [
+        f"{found['partition_key']} {found['currency']} {found['metric']}:"
+        f" published {found['published']}, now {found['reported']}"
+        for found in row["differences"]
+    ]
+    wrong = {found["partition_key"] for found in row["differences"]}
+    return Proof(
+        dataset.name,
+        f"{dataset.name} -> postgres",
+        row["partitions"],
+        row["partitions"] - len(wrong),
+        row["cells"],
+        now,
+        tuple(differences),
+    )
+
+
+def _prove_rollup(connection: psycopg.Connection[Any], dataset: Dataset, now: datetime) -> Proof:
+    row = _one(
+        connection,
+        statement(
+            "rollup_proof",
+            dataset=dataset.name,
+            daily=DAILY_METRICS.name,
+            column=dataset.grain[0].name,
+            period=dataset.period,
+            length=_LENGTHS[dataset.period],
+            metrics=[m.name for m in dataset.metrics if not isinstance(m, Distinct)],
+        ),
+    )
+    differences = [
+        f"{found['partition_key']} event {found['event_id']} {found['currency']}"
+        f" {found['metric']}: its days {found['published']}, the {dataset.period}"
+        f" {found['reported']}"
+        for found in row["differences"]
+    ]
+    wrong = {found["partition_key"] for found in row["differences"]}
+    return Proof(
+        dataset.name,
+        f"published days -> {dataset.name}",
+        row["partitions"],
+        row["partitions"] - len(wrong),
+        row["cells"],
+        now,
+        tuple(differences),
+        row["behind"],
+    )
+
+
+def _one(connection: psycopg.Connection[Any], query: bytes) -> dict[str, Any]:
+    row: dict[str, Any] | None = connection.execute(query).fetchone()
+    if row is None:
+        raise RuntimeError("the warehouse returned no row where one was due")
+    return row
