@@ -5,20 +5,23 @@ are extracted (``resources.extraction``) or what they are (``resources.source_co
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
 
 import dagster as dg
 
 from assets.partitioning import OWNERS, SOURCE_POOL, days_of
-from assets.presentation import column_schema, control_table
+from assets.presentation import bars, column_schema, control_table
 from assets.statements import code_version
 from metrics.registry import BASE_MEASURES
 from resources.extraction import Extraction, FactDay, extract, extract_catalogue
 from resources.lake import Lake, table_columns
-from resources.reconciliation import ReconciliationError, reconciliation_statement
-from resources.source import Source, statement
+from resources.quarantine import QuarantineError, UnknownValueError, Unusable
+from resources.reconciliation import ReconciliationError
+from resources.source import ContractError, Source, reconciliation_statement, statement
 from resources.source_contract import CATALOGUE, DAILY_FACTS, FACTS, Fact
 from resources.warehouse import Warehouse
-from warehouse.extractions import record_extraction
+from warehouse.extractions import record_extraction, record_quarantine
 
 _PLATFORM = "ticketing"
 _DERIVED = {
@@ -76,9 +79,12 @@ def raw_assets(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> list[d
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         source: dg.ResourceParam[Source],
+        warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Read organizers, events and ticket types as they are now."""
-        extraction = extract_catalogue(lake, source)
+        with _explained(warehouse, context.run.run_id):
+            extraction = extract_catalogue(lake, source)
+        _record_quarantine(warehouse, extraction.unusable, context.run.run_id)
         for fact in CATALOGUE:
             yield dg.MaterializeResult(
                 asset_key=fact.table, metadata=_catalogue_metadata(fact, extraction)
@@ -105,10 +111,9 @@ def raw_assets(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> list[d
             fact for fact in DAILY_FACTS if dg.AssetKey(fact.table) in context.selected_asset_keys
         ]
         token = f"{context.run.run_id}-{context.retry_number}"
-        try:
+        with _explained(warehouse, context.run.run_id):
             extraction = extract(lake, source, days, selected, token)
-        except ReconciliationError as error:  # reading again would find the same
-            raise dg.Failure(str(error), allow_retries=False) from error
+        _record_quarantine(warehouse, extraction.unusable, context.run.run_id)
         with warehouse.connect() as connection:
             record_extraction(connection, extraction.records(context.run.run_id))
         for fact in CATALOGUE:
@@ -121,22 +126,66 @@ def raw_assets(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> list[d
         for fact in selected:
             for day, measured in extraction.days[fact.name].items():
                 context.add_asset_metadata(
-                    _day_metadata(extraction, fact, measured), fact.table, day.isoformat()
+                    _day_metadata(extraction, fact, day, measured), fact.table, day.isoformat()
+                )
+            if undatable := extraction.unusable.reasons(fact.name, None):
+                context.log.warning(
+                    f"{fact.name}: {sum(undatable.values()):,} rows have an instant that no"
+                    f" reporting day can hold and are in quarantine: {undatable}"
                 )
             yield dg.MaterializeResult(asset_key=fact.table)
 
     return [catalogue, raw]
 
 
+@contextmanager
+def _explained(warehouse: Warehouse, run_id: str) -> Iterator[None]:
+    """End the step for good where reading the source again would find the same."""
+    try:
+        yield
+    except QuarantineError as error:
+        _record_quarantine(warehouse, error.unusable, run_id)
+        raise dg.Failure(str(error), allow_retries=False) from error
+    except (ContractError, UnknownValueError, ReconciliationError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _record_quarantine(warehouse: Warehouse, unusable: Unusable, run_id: str) -> None:
+    days = unusable.days
+    with warehouse.connect() as connection:
+        record_quarantine(
+            connection,
+            unusable.rows.to_dicts(),
+            facts=unusable.facts,
+            days=(days.first, days.last) if days else None,
+            snapshot_at=unusable.snapshot_at,
+            run_id=run_id,
+        )
+
+
+def _quarantine_metadata(
+    extraction: Extraction, fact: Fact, day: date | None, count: int
+) -> dict[str, dg.MetadataValue]:
+    """How many rows could not be used, and why."""
+    metadata: dict[str, dg.MetadataValue] = {"quarantined": dg.MetadataValue.int(count)}
+    if count:
+        reasons = extraction.unusable.reasons(fact.name, day)
+        metadata["quarantine"] = bars(list(reasons.items()), "reason", "rows")
+    return metadata
+
+
 def _catalogue_metadata(fact: Fact, extraction: Extraction) -> dict[str, dg.MetadataValue]:
-    return {
+    quarantined = extraction.unusable.counts().get((fact.name, None), 0)
+    return _quarantine_metadata(extraction, fact, None, quarantined) | {
         "dagster/row_count": dg.MetadataValue.int(extraction.catalogue_rows[fact.name]),
         "source_snapshot_at": dg.MetadataValue.timestamp(extraction.source_snapshot_at),
         "lake_snapshot": dg.MetadataValue.int(extraction.lake_snapshot),
     }
 
 
-def _day_metadata(extraction: Extraction, fact: Fact, day: FactDay) -> dict[str, dg.MetadataValue]:
+def _day_metadata(
+    extraction: Extraction, fact: Fact, business_date: date, day: FactDay
+) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/partition_row_count": dg.MetadataValue.int(day.row_count),
         "source_snapshot_at": dg.MetadataValue.timestamp(extraction.source_snapshot_at),
@@ -152,4 +201,4 @@ def _day_metadata(extraction: Extraction, fact: Fact, day: FactDay) -> dict[str,
             },
             names,
         )
-    return metadata
+    return metadata | _quarantine_metadata(extraction, fact, business_date, day.quarantined_count)

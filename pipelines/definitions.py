@@ -42,6 +42,8 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "source": Source(
             url=settings.source_url.get_secret_value(),
             buyer_key_secret=settings.buyer_key_secret.get_secret_value(),
+            quarantine_tolerance=settings.quarantine_tolerance,
+            quarantine_max_share=settings.quarantine_max_share,
         ),
         "lake": build_lake(settings),
         "warehouse": Warehouse(settings.warehouse_url.get_secret_value()),

@@ -20,6 +20,7 @@ import polars as pl
 
 from metrics.calendar import DayRange
 from resources.lake import (
+    BUSINESS_DATE,
     SOURCE_TOTALS,
     Lake,
     Staged,
@@ -28,18 +29,35 @@ from resources.lake import (
     replace_table,
     table_columns,
 )
+from resources.quarantine import (
+    RULE,
+    Threshold,
+    Unusable,
+    broken_select,
+    check_shares,
+    check_values,
+    ruled_select,
+    undatable_select,
+    undatable_sql,
+)
 from resources.reconciliation import (
     ROWS,
     check_hop,
     complete,
+    held_back,
     newest_snapshot_after,
     raw_totals,
-    reconciliation_sql,
     source_totals,
 )
-from resources.source import Source, extraction_sql
-from resources.source_contract import CATALOGUE, Fact
-from resources.staging import buyer_key_macro, quote, source_rows, staging_select
+from resources.source import (
+    ContractError,
+    Source,
+    extraction_sql,
+    read_contract,
+    reconciliation_sql,
+)
+from resources.source_contract import CATALOGUE, FACTS, Fact
+from resources.staging import buyer_key_macro, exact_sql, quote, source_rows, staging_select
 from warehouse.faults import FaultPoint, reached
 
 _FIRST_READER, _SECOND_READER = "source", "source_beside"
@@ -66,11 +84,13 @@ class FactDay:
 
     Attributes:
         row_count: rows of that business date.
+        quarantined_count: rows of that business date that could not be used.
         control_sums: per currency, the sum of each base measure, reconciled with the source; money
             in minor units.
     """
 
     row_count: int = 0
+    quarantined_count: int = 0
     control_sums: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
@@ -84,6 +104,7 @@ class Extraction:
         days: by fact name and business date; a day without rows is there with zero.
         catalogue_rows: rows of each catalogue table, by fact name.
         changed_catalogue: catalogue tables whose content is new.
+        unusable: the rows in quarantine, the catalogue's included.
     """
 
     lake_snapshot: int
@@ -91,14 +112,40 @@ class Extraction:
     days: dict[str, dict[date, FactDay]]
     catalogue_rows: dict[str, int]
     changed_catalogue: frozenset[str]
+    unusable: Unusable
 
-    def records(self, run_id: str) -> list[tuple[str, date, datetime, int, int, str]]:
+    def records(self, run_id: str) -> list[tuple[str, date, datetime, int, int, int, str]]:
         """Rows for ``warehouse.extractions.record_extraction``."""
         return [
-            (name, day, self.source_snapshot_at, self.lake_snapshot, read.row_count, run_id)
+            (
+                name,
+                day,
+                self.source_snapshot_at,
+                self.lake_snapshot,
+                read.row_count,
+                read.quarantined_count,
+                run_id,
+            )
             for name, by_day in self.days.items()
             for day, read in by_day.items()
         ]
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """The one snapshot of the source that everything is read in.
+
+    Attributes:
+        name: under which another connection may take it over.
+        at: transaction time.
+        numeric: by fact, the money columns that are ``numeric``.
+        unusable: rows of the catalogue that cannot be used.
+    """
+
+    name: str
+    at: datetime
+    numeric: dict[str, frozenset[str]]
+    unusable: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -106,6 +153,7 @@ class _Read:
     """A fact as it was staged, and what both sides say of it."""
 
     staged: Staged
+    unusable: pl.DataFrame
     at_source: pl.DataFrame
     in_raw: pl.DataFrame
 
@@ -124,58 +172,111 @@ def extract(
         token: unique to the attempt; names its files.
 
     Raises:
+        ContractError: the source's columns are not what the contract says; nothing was read.
+        UnknownValueError: a column with a closed domain holds another value.
+        QuarantineError: too many rows cannot be used.
         ReconciliationError: what was staged is not what the source says it has.
         SupersededExtractionError: a later extraction of these days has committed meanwhile.
     """
+    numeric = _keep_contract(source, days, [*CATALOGUE, *facts])
     with lake.session() as connection:
-        snapshot_at, snapshot = _begin(connection, source)
-        read = _read_facts(lake, connection, source, snapshot, snapshot_at, days, facts, token)
+        snapshot = _begin(connection, source, numeric)
+        read = _read_facts(lake, connection, source, snapshot, days, facts, token)
         _end(connection)
-        totals = complete([read[f.name].at_source for f in facts], facts, days, snapshot_at)
+        unusable = Unusable(
+            pl.concat([snapshot.unusable, *(read[fact.name].unusable for fact in facts)]),
+            tuple(fact.name for fact in (*CATALOGUE, *facts)),
+            days,
+            snapshot.at,
+        )
+        _check_quarantine(connection, source, unusable, read)
+        totals = complete([read[f.name].at_source for f in facts], facts, days, snapshot.at)
         in_raw = pl.concat([read[fact.name].in_raw for fact in facts])
-        check_hop(connection, totals, in_raw)
+        check_hop(connection, totals, pl.concat([in_raw, held_back(unusable.rows, facts)]))
         connection.register("totals", totals)
         totals_file = lake.stage(connection, SOURCE_TOTALS, "FROM totals", token)
         reached(FaultPoint.STAGED)
         with lake.commit(connection):
-            if newer := newest_snapshot_after(connection, snapshot_at, facts, days):
-                raise SupersededExtractionError(snapshot_at, newer)
+            if newer := newest_snapshot_after(connection, snapshot.at, facts, days):
+                raise SupersededExtractionError(snapshot.at, newer)
             for fact in facts:
                 replace_days(connection, fact.table, days, read[fact.name].staged.path)
             replace_days(connection, SOURCE_TOTALS, days, totals_file.path, facts=facts)
-            changed = _replace_catalogue(connection, snapshot_at)
+            changed = _replace_catalogue(connection, snapshot.at)
         reached(FaultPoint.LAKE_COMMITTED)
         return Extraction(
             lake_snapshot=current_snapshot(connection),
-            source_snapshot_at=snapshot_at,
-            days=_measure(connection, facts, days, in_raw),
+            source_snapshot_at=snapshot.at,
+            days=_measure(connection, facts, days, in_raw, unusable),
             catalogue_rows=_catalogue_rows(connection),
             changed_catalogue=changed,
+            unusable=unusable,
         )
 
 
 def extract_catalogue(lake: Lake, source: Source) -> Extraction:
-    """Replace the catalogue in the lake, where it changed."""
+    """Replace the catalogue in the lake, where it changed.
+
+    Raises:
+        ContractError, UnknownValueError, QuarantineError: as ``extract``.
+    """
+    numeric = _keep_contract(source, None, CATALOGUE)
     with lake.session() as connection:
-        snapshot_at, _ = _begin(connection, source)
+        snapshot = _begin(connection, source, numeric)
         _end(connection)
+        names = tuple(fact.name for fact in CATALOGUE)
+        unusable = Unusable(snapshot.unusable, names, None, snapshot.at)
+        _check_quarantine(connection, source, unusable, {})
         with lake.commit(connection):
-            changed = _replace_catalogue(connection, snapshot_at)
+            changed = _replace_catalogue(connection, snapshot.at)
         return Extraction(
             lake_snapshot=current_snapshot(connection),
-            source_snapshot_at=snapshot_at,
+            source_snapshot_at=snapshot.at,
             days={},
             catalogue_rows=_catalogue_rows(connection),
             changed_catalogue=changed,
+            unusable=unusable,
         )
+
+
+def _keep_contract(
+    source: Source, days: DayRange | None, facts: Sequence[Fact]
+) -> dict[str, frozenset[str]]:
+    contract = read_contract(source.url, days, facts)
+    if contract.problems:
+        raise ContractError(contract.problems)
+    return contract.numeric
+
+
+def _check_quarantine(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    unusable: Unusable,
+    read: dict[str, _Read],
+) -> None:
+    """Stop for values the contract does not have, and for too many unusable rows."""
+    if unusable.rows.is_empty():
+        return
+    check_values(unusable.rows)
+    used = {(name, True): count for name, count in _catalogue_rows(connection).items()}
+    for name, fact in read.items():
+        used[name, True] = fact.staged.row_count
+        used[name, False] = fact.staged.row_count
+        if unusable.days is not None and (name, None) in unusable.counts():
+            used[name, False] += _scalar(
+                connection,
+                f"SELECT count(*) FROM lake.{FACTS[name].table} WHERE {BUSINESS_DATE}"
+                f" NOT BETWEEN DATE '{unusable.days.first}' AND DATE '{unusable.days.last}'",
+            )
+    threshold = Threshold(source.quarantine_tolerance, source.quarantine_max_share)
+    check_shares(unusable, threshold, used)
 
 
 def _read_facts(
     lake: Lake,
     connection: duckdb.DuckDBPyConnection,
     source: Source,
-    snapshot: str,
-    snapshot_at: datetime,
+    snapshot: _Snapshot,
     days: DayRange,
     facts: Sequence[Fact],
     token: str,
@@ -197,7 +298,7 @@ def _read_facts(
                 fact = take()
             except IndexError:  # none is waiting any more
                 return
-            found = _read_fact(lake, reader, name, fact, days, snapshot_at, token)
+            found = _read_fact(lake, reader, name, fact, days, snapshot, token)
             with counting:
                 done[fact.name] = found
                 if len(done) == (len(facts) + 1) // 2:
@@ -213,7 +314,7 @@ def _read_facts(
             reader.execute("BEGIN")
             reader.execute(
                 f"CALL postgres_execute('{_SECOND_READER}',"
-                f" {quote(f'SET TRANSACTION SNAPSHOT {quote(snapshot)}')})"
+                f" {quote(f'SET TRANSACTION SNAPSHOT {quote(snapshot.name)}')})"
             )
             for table, frame in catalogue.items():
                 reader.register(table, frame)
@@ -238,18 +339,32 @@ def _read_fact(
     name: str,
     fact: Fact,
     days: DayRange,
-    snapshot_at: datetime,
+    snapshot: _Snapshot,
     token: str,
 ) -> _Read:
-    """Stage one fact, and ask the source and the staged file for its totals."""
-    staged = lake.stage(reader, fact.table, staging_select(fact, days, name), token)
+    """Stage what can be used of one fact; ask the source and the staged file for its totals."""
+    numeric = snapshot.numeric[fact.name]
+    select = staging_select(fact, days, name, snapshot.at, numeric)
+    staged = lake.stage(reader, fact.table, select, token)
+    impossible = source_rows(undatable_sql(fact, days.time_zone, snapshot.at), name)
+    unusable = reader.execute(undatable_select(fact, impossible, snapshot.at)).pl()
+    keys: list[str] = []
+    if staged.values.get(RULE):
+        everything = f"read_parquet({quote(staged.path or '')})"
+        broken = reader.execute(broken_select(fact, everything, snapshot.at, numeric)).pl()
+        keys = broken["row_key"].unique().sort().to_list()
+        unusable = pl.concat([broken, unusable], how="vertical_relaxed")
+        usable = f"FROM {everything} WHERE {RULE} IS NULL"
+        staged = lake.stage(reader, fact.table, usable, f"{token}-usable")
     rows = (
         f"read_parquet({quote(staged.path)})" if staged.path else f"lake.{fact.table} WHERE false"
     )
     reader.execute(f"CREATE OR REPLACE TEMP VIEW staged AS FROM {rows}")
+    at_source = source_rows(reconciliation_sql(fact, days, keys), name)
     return _Read(
         staged,
-        source_totals(reader, source_rows(reconciliation_sql(fact, days), name), fact, snapshot_at),
+        unusable,
+        source_totals(reader, at_source, fact, snapshot.at),
         raw_totals(reader, fact),
     )
 
@@ -258,23 +373,30 @@ def _attach(connection: duckdb.DuckDBPyConnection, source: Source, name: str) ->
     connection.execute(f"ATTACH {quote(source.url)} AS {name} (TYPE postgres, READ_ONLY)")
 
 
-def _begin(connection: duckdb.DuckDBPyConnection, source: Source) -> tuple[datetime, str]:
-    """Open the one snapshot of the source and read the catalogue in it.
-
-    Returns:
-        The source's transaction time, and the name under which others may take the snapshot over.
-    """
+def _begin(
+    connection: duckdb.DuckDBPyConnection, source: Source, numeric: dict[str, frozenset[str]]
+) -> _Snapshot:
+    """Open the one snapshot of the source and read the catalogue in it."""
     _attach(connection, source, _FIRST_READER)
     connection.execute("BEGIN")
     opened = source_rows("SELECT now() AS now, pg_export_snapshot() AS snapshot", _FIRST_READER)
     row = connection.execute(f"FROM {opened}").fetchone()
     if row is None:
         raise RuntimeError("the source did not tell its time")
+    at, name = row
+    unusable = []
     for fact in CATALOGUE:
-        columns = ", ".join(table_columns(fact))
-        rows = source_rows(extraction_sql(fact), _FIRST_READER)
-        connection.execute(f"CREATE TEMP TABLE {fact.table} AS SELECT {columns} FROM {rows}")
-    return row[0], row[1]
+        of_fact = numeric[fact.name]
+        rows = source_rows(exact_sql(fact, extraction_sql(fact), of_fact), _FIRST_READER)
+        ruled = f"ruled_{fact.name}"
+        connection.execute(f"CREATE TEMP TABLE {ruled} AS {ruled_select(fact, rows, at, of_fact)}")
+        connection.execute(
+            f"CREATE TEMP TABLE {fact.table} AS SELECT {', '.join(table_columns(fact))}"
+            f" FROM {ruled} WHERE {RULE} IS NULL"
+        )
+        unusable.append(connection.execute(broken_select(fact, ruled, at, of_fact)).pl())
+        connection.execute(f"DROP TABLE {ruled}")
+    return _Snapshot(name, at, numeric, pl.concat(unusable))
 
 
 def _end(connection: duckdb.DuckDBPyConnection) -> None:
@@ -307,6 +429,7 @@ def _measure(
     facts: Sequence[Fact],
     days: DayRange,
     in_raw: pl.DataFrame,
+    unusable: Unusable,
 ) -> dict[str, dict[date, FactDay]]:
     """Rows and control sums of every fact and day; summed in DuckDB, which cannot overflow."""
     connection.register("in_raw", in_raw)
@@ -321,9 +444,14 @@ def _measure(
             counts[fact, day] = value
         else:
             sums.setdefault((fact, day), {}).setdefault(currency, {})[measure] = value
+    quarantined = unusable.counts()
     return {
         fact.name: {
-            day: FactDay(counts.get((fact.name, day), 0), sums.get((fact.name, day), {}))
+            day: FactDay(
+                counts.get((fact.name, day), 0),
+                quarantined.get((fact.name, day), 0),
+                sums.get((fact.name, day), {}),
+            )
             for day in days.days
         }
         for fact in facts

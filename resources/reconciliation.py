@@ -7,7 +7,6 @@ of its days from them. Does not belong here: the statements (``resources/reconci
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -18,15 +17,14 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from metrics.calendar import DayRange, day_bounds
+from metrics.calendar import DayRange
 from resources.lake import SOURCE_TOTALS
-from resources.source import fill_range
+from resources.source import reconciliation_sql as reconciliation_sql
 from resources.source_contract import Fact
 
 HOP = "source -> raw"
 ROWS, RECORDED_UNTIL = "rows", "recorded_until"
 _NAMED = 10
-_TOKEN = re.compile(r"(?<!:):(days|quarantined)\b")
 _TOTALS = {
     "business_date": pl.Date,
     "fact": pl.String,
@@ -83,24 +81,6 @@ def _text(folder: str, name: str) -> str:
     return (files("resources") / folder / f"{name}.sql").read_text(encoding="utf-8").strip()
 
 
-def reconciliation_statement(fact: str) -> str:
-    """The text of ``resources/reconciliation_sql/<fact>.sql``."""
-    return _text("reconciliation_sql", fact)
-
-
-def reconciliation_sql(fact: Fact, days: DayRange, quarantined: Sequence[str] = ()) -> str:
-    """The fact's statement for Postgres, with its days and the keys to leave out filled in."""
-    bounds = ", ".join(
-        f"(DATE '{day}', TIMESTAMPTZ '{start.isoformat()}', TIMESTAMPTZ '{end.isoformat()}')"
-        for day in days.days
-        for start, end in (day_bounds(days.time_zone, day),)
-    )
-    keys = ", ".join("'" + key.replace("'", "''") + "'" for key in quarantined)
-    values = {"days": f"VALUES {bounds}", "quarantined": f"ARRAY[{keys}]::text[]"}
-    text = _TOKEN.sub(lambda match: values[match.group(1)], reconciliation_statement(fact.name))
-    return fill_range(text, days)
-
-
 def source_totals(
     reader: duckdb.DuckDBPyConnection, rows: str, fact: Fact, snapshot_at: datetime
 ) -> pl.DataFrame:
@@ -125,6 +105,17 @@ def raw_totals(reader: duckdb.DuckDBPyConnection, fact: Fact) -> pl.DataFrame:
     return frame.with_columns(pl.lit(fact.name).alias("fact")).select(
         pl.col(name).cast(kind) for name, kind in _TOTALS.items()
     )
+
+
+def held_back(unusable: pl.DataFrame, facts: Sequence[Fact]) -> pl.DataFrame:
+    """The quarantine's rows by fact and day, to be counted beside those that were staged."""
+    daily = pl.col("business_date").is_not_null() & pl.col("fact").is_in([f.name for f in facts])
+    counted = unusable.filter(daily).group_by("business_date", "fact").len("value")
+    return counted.with_columns(
+        pl.lit(None).alias("organizer_id"),
+        pl.lit(None).alias("currency"),
+        pl.lit(ROWS).alias("measure"),
+    ).select(pl.col(name).cast(kind) for name, kind in _TOTALS.items())
 
 
 def complete(

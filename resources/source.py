@@ -1,6 +1,7 @@
 """The ticketing platform as a source: its statements, and whether it keeps the contract.
 
-Belongs here: reading ``resources/source_sql`` and comparing what it returns with the contract. Does
+Belongs here: reading ``resources/source_sql`` and ``resources/reconciliation_sql``, and comparing
+what they return with the contract. Does
 not belong here: what the columns mean (``resources.source_contract``) or where the rows go
 (``resources.lake``).
 """
@@ -8,6 +9,7 @@ not belong here: what the columns mean (``resources.source_contract``) or where 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -15,11 +17,19 @@ from importlib.resources import files
 import psycopg
 from psycopg import sql
 
-from metrics.calendar import DayRange
+from metrics.calendar import DayRange, day_bounds
 from resources.source_contract import FACTS, Fact, SourceColumn
 
 _OPEN = "SELECT * FROM (\n"
 _CANONICAL = {"character varying": "text", "timestamp with time zone": "timestamptz"}
+_TOTALS = {
+    "business_date": "date",
+    "organizer_id": "bigint",
+    "currency": "text",
+    "measure": "text",
+    "value": "bigint",
+}
+_TOTALS_TOKEN = re.compile(r"(?<!:):(days|quarantined)\b")
 _TOKEN = re.compile(r"(?<!:):(range_start|range_end|first_day|last_day)\b")
 
 
@@ -41,7 +51,7 @@ def extraction_sql(fact: Fact, days: DayRange | None = None) -> str:
 
 def unbounded_sql(fact: Fact) -> str:
     """The fact's statement for all of time, to be narrowed by another condition around it."""
-    return _fill(
+    return fill_tokens(
         statement(fact.name).strip(),
         range_start="TIMESTAMPTZ '-infinity'",
         range_end="TIMESTAMPTZ 'infinity'",
@@ -52,7 +62,7 @@ def unbounded_sql(fact: Fact) -> str:
 
 def fill_range(text: str, days: DayRange) -> str:
     """A statement with the words of its range filled in: instants in UTC, days as dates."""
-    return _fill(
+    return fill_tokens(
         text,
         range_start=f"TIMESTAMPTZ '{days.start.isoformat()}'",
         range_end=f"TIMESTAMPTZ '{days.end.isoformat()}'",
@@ -61,7 +71,8 @@ def fill_range(text: str, days: DayRange) -> str:
     )
 
 
-def _fill(text: str, **values: str) -> str:
+def fill_tokens(text: str, **values: str) -> str:
+    """A statement with each word of its range replaced by the SQL given for it."""
     return _TOKEN.sub(lambda match: values[match.group(1)], text)
 
 
@@ -72,10 +83,14 @@ class Source:
     Attributes:
         url: ``postgresql://`` URL.
         buyer_key_secret: HMAC key that turns a buyer's identity into ``buyer_key``.
+        quarantine_tolerance: unusable rows of a fact that never stop an extraction.
+        quarantine_max_share: share of a fact's rows above which unusable ones stop it.
     """
 
     url: str = field(repr=False)
     buyer_key_secret: str = field(repr=False)
+    quarantine_tolerance: int = 10
+    quarantine_max_share: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -91,15 +106,82 @@ class ContractProblem:
         return f"{self.fact}{f'.{self.column}' if self.column else ''}: {self.message}"
 
 
-def check_contract(source_url: str, days: DayRange) -> list[ContractProblem]:
+@dataclass(frozen=True)
+class Contract:
+    """What the source's statements return, compared with the contract.
+
+    Attributes:
+        problems: empty where the contract is kept.
+        numeric: by fact, the money columns that are ``numeric`` at the source.
+    """
+
+    problems: tuple[ContractProblem, ...]
+    numeric: dict[str, frozenset[str]]
+
+
+class ContractError(RuntimeError):
+    """The source does not keep the contract; ``problems`` holds all that is wrong."""
+
+    def __init__(self, problems: Sequence[ContractProblem]) -> None:
+        """Name every problem."""
+        self.problems = tuple(problems)
+        super().__init__(
+            "the source does not keep the contract, so nothing was read: "
+            + "; ".join(map(str, problems))
+        )
+
+
+def read_contract(source_url: str, days: DayRange | None, facts: Iterable[Fact]) -> Contract:
     """Compare the columns and types of every statement with the contract, without reading rows.
 
     Args:
         source_url: ``postgresql://`` URL of the read-only role.
-        days: any range; the statements are only described.
+        days: any range, as the statements are only described; may be left out for the catalogue.
     """
+    first = DayRange(days.time_zone, days.first, days.first) if days else None
+    problems: list[ContractProblem] = []
+    numeric: dict[str, frozenset[str]] = {}
     with psycopg.connect(source_url) as connection:
-        return [p for fact in FACTS.values() for p in _check_fact(connection, fact, days)]
+        connection.read_only = True
+        for fact in facts:
+            found = _describe(connection, _file(fact), extraction_sql(fact, first), fact)
+            if isinstance(found, dict):
+                problems += compare(fact, found)
+                numeric[fact.name] = frozenset(
+                    column.name
+                    for column in fact.columns
+                    if column.money and _is_whole_numeric(found.get(column.name, ""))
+                )
+            else:
+                problems += found
+            if first is not None and not fact.is_catalogue:
+                problems += _check_totals(connection, fact, first)
+    return Contract(tuple(problems), numeric)
+
+
+def check_contract(source_url: str, days: DayRange) -> list[ContractProblem]:
+    """What ``read_contract`` finds wrong with any fact."""
+    return list(read_contract(source_url, days, FACTS.values()).problems)
+
+
+@cache
+def reconciliation_statement(fact: str) -> str:
+    """The text of ``resources/reconciliation_sql/<fact>.sql``."""
+    folder = files("resources") / "reconciliation_sql"
+    return (folder / f"{fact}.sql").read_text(encoding="utf-8")
+
+
+def reconciliation_sql(fact: Fact, days: DayRange, quarantined: Sequence[str] = ()) -> str:
+    """The fact's statement of totals, with its days and the keys to leave out filled in."""
+    bounds = ", ".join(
+        f"(DATE '{day}', TIMESTAMPTZ '{start.isoformat()}', TIMESTAMPTZ '{end.isoformat()}')"
+        for day in days.days
+        for start, end in (day_bounds(days.time_zone, day),)
+    )
+    keys = ", ".join("'" + key.replace("'", "''") + "'" for key in quarantined)
+    values = {"days": f"VALUES {bounds}", "quarantined": f"ARRAY[{keys}]::text[]"}
+    text = reconciliation_statement(fact.name).strip()
+    return fill_range(_TOTALS_TOKEN.sub(lambda match: values[match.group(1)], text), days)
 
 
 def compare(fact: Fact, returned: dict[str, str]) -> list[ContractProblem]:
@@ -118,6 +200,8 @@ def compare(fact: Fact, returned: dict[str, str]) -> list[ContractProblem]:
                 f"is missing: {_file(fact)} does not return it{also};"
                 f" select it AS {column.name}, of type {column.type}"
             )
+        elif column.money and _is_whole_numeric(returned[column.name]):
+            continue  # read exactly, as text
         elif _CANONICAL.get(returned[column.name], returned[column.name]) != column.type:
             found = returned[column.name]
             message = f"is {found}, expected {column.type}; in {_file(fact)} {_cast(column, found)}"
@@ -127,15 +211,32 @@ def compare(fact: Fact, returned: dict[str, str]) -> list[ContractProblem]:
     return problems
 
 
-def _check_fact(
+def _check_totals(
     connection: psycopg.Connection, fact: Fact, days: DayRange
 ) -> list[ContractProblem]:
-    text = extraction_sql(fact, days)
+    """Compare the columns of a statement of totals with what every one of them returns."""
+    file = f"resources/reconciliation_sql/{fact.name}.sql"
+    found = _describe(connection, file, reconciliation_sql(fact, days), fact)
+    if not isinstance(found, dict):
+        return found
+    return [
+        ContractProblem(
+            fact.name, None, f"{file} returns {name} {found.get(name, 'not at all')}, not as {kind}"
+        )
+        for name, kind in _TOTALS.items()
+        if found.get(name) != kind
+    ]
+
+
+def _describe(
+    connection: psycopg.Connection, file: str, text: str, fact: Fact
+) -> dict[str, str] | list[ContractProblem]:
+    """Postgres type of each column a statement returns, or what is wrong with it."""
     try:
         with connection.transaction():
             cursor = connection.execute(sql.SQL(_OPEN + text + "\n) AS statement LIMIT 0"))
     except psycopg.Error as error:
-        return [ContractProblem(fact.name, None, _failure(connection, fact, text, error))]
+        return [ContractProblem(fact.name, None, _failure(connection, file, text, error))]
     described = cursor.description or []
     types: dict[int, str] = dict(
         connection.execute(
@@ -145,20 +246,26 @@ def _check_fact(
         ).fetchall()
     )
     twice = {c.name for c in described if [d.name for d in described].count(c.name) > 1}
-    return [
-        ContractProblem(fact.name, name, f"is returned more than once by {_file(fact)}; keep one")
-        for name in sorted(twice)
-    ] + compare(fact, {column.name: types[column.type_code] for column in described})
+    if twice:
+        return [
+            ContractProblem(fact.name, name, f"is returned more than once by {file}; keep one")
+            for name in sorted(twice)
+        ]
+    return {
+        column.name: types[column.type_code]
+        + (f"({column.precision},{column.scale})" if column.scale is not None else "")
+        for column in described
+    }
 
 
-def _failure(connection: psycopg.Connection, fact: Fact, text: str, error: psycopg.Error) -> str:
+def _failure(connection: psycopg.Connection, file: str, text: str, error: psycopg.Error) -> str:
     """Why a statement fails, on which line of its file, and what to do."""
     diagnosis = error.diag
     reason = diagnosis.message_primary or str(error)
-    where = _file(fact)
+    where = file
     if diagnosis.statement_position:
         before = text[: int(diagnosis.statement_position) - 1 - len(_OPEN)]
-        raw = statement(fact.name)
+        raw = (files("resources") / file.removeprefix("resources/")).read_text(encoding="utf-8")
         skipped = raw[: len(raw) - len(raw.lstrip())].count("\n")
         where += f" line {before.count(chr(10)) + skipped + 1}"
     advice = [diagnosis.message_hint.rstrip(".")] if diagnosis.message_hint else []
@@ -177,12 +284,14 @@ def _failure(connection: psycopg.Connection, fact: Fact, text: str, error: psyco
 def _cast(column: SourceColumn, found: str) -> str:
     """How to turn a found type into the one the contract wants."""
     name = column.name
-    match column.type, found:
+    match column.type, found.split("(")[0]:
         case "bigint", "numeric" | "real" | "double precision" | "money" if column.money:
+            exact = name if found.startswith("numeric") else f"{name}::numeric"
             return (
-                f"cast it: {name}::bigint if it holds minor units; if it holds major units,"
-                f" ({name} * 100)::bigint, with 10 to the power of the currency's decimals"
-                " (1 for UGX, 100 for KES, 1000 for KWD)"
+                f"return whole minor units: {name}::numeric(20, 0) if it holds them; if it holds"
+                f" major units, {exact} * 100, with 10 to the power of the currency's decimals"
+                " (1 for UGX, 100 for KES, 1000 for KWD); a cast to bigint would round what is"
+                " finer, unseen"
             )
         case "bigint", "uuid":
             return "select a bigint surrogate of it (docs/adopting.md, UUID keys)"
@@ -205,6 +314,11 @@ def _cast(column: SourceColumn, found: str) -> str:
             return f"cast it without its padding: rtrim({name}::text)"
         case _:
             return f"cast it: {name}::{column.type}"
+
+
+def _is_whole_numeric(found: str) -> bool:
+    """A numeric whose declared decimals do not say that it holds major units."""
+    return found == "numeric" or re.fullmatch(r"numeric\([0-9]+,0\)", found) is not None
 
 
 def _file(fact: Fact) -> str:

@@ -1,13 +1,17 @@
 """The source contract: the canonical columns that extraction reads, fact by fact.
 
 Belongs here: name, type and meaning of every column a file in ``resources/source_sql`` must return,
-and which of its instants decide the reporting days a row belongs to. Adopters edit those files, not
-this one. Does not belong here: connections and statements (``resources.source``).
+which of its instants decide the reporting days a row belongs to, and what makes a row unusable.
+Adopters edit those files; this one only to add a value to a closed domain. Does not belong here:
+connections and statements (``resources.source``), or what becomes of unusable rows
+(``resources.quarantine``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Literal
 
 SourceType = Literal["bigint", "text", "boolean", "timestamptz", "date"]
@@ -15,9 +19,45 @@ BUYER_IDENTITY = "buyer_identity"
 BUYER_KEY = "buyer_key"
 
 
+MAX_MINOR_UNITS = 10**15
+"""Largest amount of one row, in minor units: sums of millions of rows stay within 64 bits."""
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""Nothing happened before; an instant of 1970 is a missing one."""
+LATEST_AFTER_NOW = timedelta(days=1)
+"""How far an instant may be ahead of the source's clock."""
+
+
+class Reason(StrEnum):
+    """Why a row cannot be used, said of one of its columns."""
+
+    EMPTY = "is empty"
+    NOT_A_NUMBER = "is not a finite number"
+    SUB_MINOR = "is finer than the minor unit"
+    OUT_OF_BOUNDS = "is beyond 10^15 minor units"
+    NEGATIVE = "is negative"
+    UNKNOWN_CURRENCY = "is not an ISO 4217 currency"
+    FOREIGN_CURRENCY = "is not the currency of its event"
+    UNKNOWN_ORGANIZER = "is of no known organizer"
+    UNKNOWN_EVENT = "is of no known event"
+    UNKNOWN_TICKET_TYPE = "is of no known ticket type"
+    TOO_EARLY = "is before the year 2000"
+    IN_FUTURE = "is more than a day ahead of the source's clock"
+    UNKNOWN_VALUE = "is not a value of the contract"
+
+
 @dataclass(frozen=True)
 class SourceColumn:
-    """One canonical column; ``pii`` identifies a person, ``money`` is in minor units."""
+    """One canonical column, and what its values must be for a row to be used.
+
+    Attributes:
+        nullable: may be NULL.
+        pii: identifies a person; its values are shown nowhere.
+        money: minor units, not negative; ``numeric`` at the source is read exactly.
+        count: not negative.
+        past: an instant that has happened: not before 2000, not ahead of the source's clock.
+        refers_to: the catalogue fact whose key it is.
+        values: its closed domain; any other value stops the extraction. Empty: an open domain.
+    """
 
     name: str
     type: SourceType
@@ -25,6 +65,10 @@ class SourceColumn:
     nullable: bool = False
     pii: bool = False
     money: bool = False
+    count: bool = False
+    past: bool = False
+    refers_to: str | None = None
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,17 +81,24 @@ class Fact:
         columns: the canonical columns, in order.
         days: the columns whose reporting days a row belongs to. A row is stored once for each
             distinct day; none for a catalogue, which is stored whole.
+        keys: the columns that identify a row; the first column if empty.
     """
 
     name: str
     description: str
     columns: tuple[SourceColumn, ...]
     days: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     @property
     def table(self) -> str:
         """Lake table and Dagster asset."""
         return f"raw_{self.name}"
+
+    @property
+    def row_key(self) -> str:
+        """SQL text of a row's key, the same in DuckDB and Postgres."""
+        return f"concat_ws('/', {', '.join(self.keys or (self.columns[0].name,))})"
 
     @property
     def is_catalogue(self) -> bool:
@@ -60,8 +111,14 @@ class Fact:
         return self.name == "attendees"
 
 
-def _id(name: str, description: str, *, nullable: bool = False) -> SourceColumn:
-    return SourceColumn(name, "bigint", description, nullable)
+def _id(
+    name: str, description: str, *, nullable: bool = False, refers_to: str | None = None
+) -> SourceColumn:
+    return SourceColumn(name, "bigint", description, nullable, refers_to=refers_to)
+
+
+def _count(name: str, description: str, *, nullable: bool = False) -> SourceColumn:
+    return SourceColumn(name, "bigint", description, nullable, count=True)
 
 
 def _money(name: str, description: str) -> SourceColumn:
@@ -70,22 +127,33 @@ def _money(name: str, description: str) -> SourceColumn:
     )
 
 
-def _at(name: str, description: str, *, nullable: bool = False) -> SourceColumn:
-    return SourceColumn(name, "timestamptz", description, nullable)
+def _at(name: str, description: str, *, nullable: bool = False, past: bool = True) -> SourceColumn:
+    return SourceColumn(name, "timestamptz", description, nullable, past=past)
 
 
-def _text(name: str, description: str, *, nullable: bool = False) -> SourceColumn:
-    return SourceColumn(name, "text", description, nullable)
+def _text(
+    name: str, description: str, *, nullable: bool = False, values: tuple[str, ...] = ()
+) -> SourceColumn:
+    return SourceColumn(name, "text", description, nullable, values=values)
 
 
 _ORDER = _id("order_id", "Order it belongs to.")
-_EVENT = _id("event_id", "Event it belongs to.")
+_EVENT = _id("event_id", "Event it belongs to.", refers_to="events")
+_TICKET_TYPE = _id("ticket_type_id", "Ticket type.", refers_to="ticket_types")
 _CURRENCY = _text("currency", "ISO 4217 code.")
 _TEST = SourceColumn("is_test", "boolean", "Belongs to an order of the platform's test mode.")
 _RECORDED = _at("recorded_at", "When the platform last wrote the row.")
 _SOLD = _at("sold_at", "When the order was completed.", nullable=True)
-_PROVIDER = _text("provider", "Payment provider, for example MPESA or CARD.")
-_INSTRUMENT = _text("instrument", "What the buyer paid with, for example mpesa or visa.")
+_PROVIDER = _text(
+    "provider",
+    "Payment provider.",
+    values=("MPESA", "PESAPAL", "PAYHERO", "CARD", "CASH"),
+)
+_INSTRUMENT = _text(
+    "instrument",
+    "What the buyer paid with.",
+    values=("mpesa", "airtel", "visa", "mastercard", "bank", "cash"),
+)
 
 FACTS: dict[str, Fact] = {
     fact.name: fact
@@ -104,18 +172,27 @@ FACTS: dict[str, Fact] = {
             "Events, as they are now.",
             (
                 _id("event_id", "Key."),
-                _id("organizer_id", "Organizer."),
+                _id("organizer_id", "Organizer.", refers_to="organizers"),
                 _text("name", "Name."),
                 _text("category", "Kind of event.", nullable=True),
                 _text("venue", "Where it takes place.", nullable=True),
                 _text("time_zone", "IANA time zone of the venue."),
                 _CURRENCY,
-                _id("capacity", "Admissions that can be sold.", nullable=True),
-                _at("on_sale_at", "Start of sales; NULL means always on sale.", nullable=True),
-                _at("starts_at", "Start of the event.", nullable=True),
-                _at("ends_at", "End of the event.", nullable=True),
-                _text("status", "State of the event on the platform."),
-                _at("cancelled_at", "When the event was cancelled.", nullable=True),
+                _count("capacity", "Admissions that can be sold.", nullable=True),
+                _at(
+                    "on_sale_at",
+                    "Start of sales; NULL means always on sale.",
+                    nullable=True,
+                    past=False,
+                ),
+                _at("starts_at", "Start of the event.", nullable=True, past=False),
+                _at("ends_at", "End of the event.", nullable=True, past=False),
+                _text(
+                    "status",
+                    "State of the event on the platform.",
+                    values=("draft", "on_sale", "sold_out", "completed", "cancelled"),
+                ),
+                _at("cancelled_at", "When the event was cancelled.", nullable=True, past=False),
             ),
         ),
         Fact(
@@ -125,10 +202,10 @@ FACTS: dict[str, Fact] = {
                 _id("ticket_type_id", "Key."),
                 _EVENT,
                 _text("name", "Name."),
-                _text("kind", "admission, add_on or donation."),
+                _text("kind", "What it entitles to.", values=("admission", "add_on", "donation")),
                 _money("price_minor", "List price."),
                 _CURRENCY,
-                _id("quantity", "How many can be sold.", nullable=True),
+                _count("quantity", "How many can be sold.", nullable=True),
             ),
         ),
         Fact(
@@ -171,7 +248,7 @@ FACTS: dict[str, Fact] = {
                 _id("ticket_id", "Key."),
                 _ORDER,
                 _EVENT,
-                _id("ticket_type_id", "Ticket type."),
+                _TICKET_TYPE,
                 _CURRENCY,
                 _money("list_price_minor", "List price."),
                 _money("charged_minor", "Price charged, before order-level discount."),
@@ -272,7 +349,7 @@ FACTS: dict[str, Fact] = {
                 _id("ticket_id", "Ticket scanned."),
                 _ORDER,
                 _EVENT,
-                _id("ticket_type_id", "Ticket type."),
+                _TICKET_TYPE,
                 _TEST,
                 _at("scanned_at", "When the ticket was scanned."),
                 _at("recorded_at", "When the scanner uploaded it."),
@@ -301,11 +378,12 @@ FACTS: dict[str, Fact] = {
                 _EVENT,
                 SourceColumn("view_date", "date", "Reporting day."),
                 _text("channel", "Where the page was viewed, for example web."),
-                _id("page_views", "Views."),
-                _id("visitors", "Visitors."),
+                _count("page_views", "Views."),
+                _count("visitors", "Visitors."),
                 _RECORDED,
             ),
             days=("view_date",),
+            keys=("event_id", "view_date", "channel"),
         ),
     )
 }

@@ -7,10 +7,11 @@ Does not belong here: reading and committing (``resources.extraction``).
 from __future__ import annotations
 
 import hashlib
-from datetime import date
+from datetime import date, datetime
 
 from metrics.calendar import DayRange
 from resources.lake import BUSINESS_DATE, flag, sale_date_source, table_columns
+from resources.quarantine import FOUND, RULE, ruled_select
 from resources.source import extraction_sql
 from resources.source_contract import BUYER_IDENTITY, BUYER_KEY, Fact
 
@@ -18,8 +19,17 @@ _EARLIEST_SALE = date(2000, 1, 1)
 _HMAC_BLOCK = 64
 
 
-def staging_select(fact: Fact, days: DayRange, reader: str) -> str:
-    """Statement that returns the fact's lake columns, a row for each of its days in the range."""
+def staging_select(
+    fact: Fact, days: DayRange, reader: str, snapshot_at: datetime, numeric: frozenset[str]
+) -> str:
+    """Statement that returns the fact's lake columns, a row for each of its days in the range.
+
+    Beside them it returns which rule of the quarantine a row breaks, and what it holds.
+
+    Args:
+        snapshot_at: the source's clock.
+        numeric: money columns that are ``numeric`` at the source.
+    """
     contract = {column.name: column.type for column in fact.columns}
     dated = {
         day: day
@@ -30,7 +40,8 @@ def staging_select(fact: Fact, days: DayRange, reader: str) -> str:
         for day in fact.days
     }
     inner = f"SELECT *, {', '.join(f'{sql} AS {_dated(day)}' for day, sql in dated.items())}"
-    inner += f" FROM {source_rows(extraction_sql(fact, days), reader)}"
+    rows = source_rows(exact_sql(fact, extraction_sql(fact, days), numeric), reader)
+    inner += f" FROM ({ruled_select(fact, rows, snapshot_at, numeric)})"
     if len(dated) == 1:
         date_sql = _dated(fact.days[0])
         outer = inner
@@ -49,16 +60,22 @@ def staging_select(fact: Fact, days: DayRange, reader: str) -> str:
         flag(day): f"coalesce({_dated(day)} = {BUSINESS_DATE}, false)" for day in fact.days
     }
     if BUYER_IDENTITY in contract:
-        expressions[BUYER_KEY] = f"buyer_key(organizer_id, {BUYER_IDENTITY})"
-        outer = (
-            f"SELECT o.*, e.organizer_id FROM ({outer}) AS o"
-            " LEFT JOIN temp.raw_events AS e ON e.event_id = o.event_id"
-        )
+        expressions[BUYER_KEY] = f"buyer_key(event_organizer_id, {BUYER_IDENTITY})"
     columns = ", ".join(
         f"{expressions[name]} AS {name}" if name in expressions else name
         for name in table_columns(fact)
     )
-    return f"SELECT {columns} FROM ({outer})"
+    return f"SELECT {columns}, {RULE}, {FOUND} FROM ({outer})"
+
+
+def exact_sql(fact: Fact, statement: str, numeric: frozenset[str]) -> str:
+    """The source's statement with its numeric columns as text, which a double would round."""
+    if not numeric:
+        return statement
+    columns = ", ".join(
+        f"{c.name}::text AS {c.name}" if c.name in numeric else c.name for c in fact.columns
+    )
+    return f"SELECT {columns} FROM ({statement}\n) AS statement"
 
 
 def source_rows(statement: str, reader: str) -> str:

@@ -254,12 +254,12 @@ def test_a_day_is_only_as_fresh_as_its_oldest_fact(
     warehouse: psycopg.Connection[dict[str, object]],
 ) -> None:
     early, late = datetime(2026, 3, 2, 12, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)
-    record_extraction(warehouse, [("orders", DAY, late, 5, 1, "run")])
+    record_extraction(warehouse, [("orders", DAY, late, 5, 1, 0, "run")])
     assert extraction_watermarks(warehouse, ["orders", "tickets"], DAY, DAY) == {}
-    record_extraction(warehouse, [("tickets", DAY, early, 5, 1, "run")])
+    record_extraction(warehouse, [("tickets", DAY, early, 5, 1, 0, "run")])
     assert extraction_watermarks(warehouse, ["orders", "tickets"], DAY, DAY) == {DAY: early}
     # An extraction that committed to the lake earlier tells nothing newer.
-    record_extraction(warehouse, [("tickets", DAY, late, 4, 1, "run")])
+    record_extraction(warehouse, [("tickets", DAY, late, 4, 1, 0, "run")])
     assert extraction_watermarks(warehouse, ["orders", "tickets"], DAY, DAY) == {DAY: early}
 
 
