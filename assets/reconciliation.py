@@ -156,8 +156,14 @@ def _ledger_totals(
 
 def _raw_totals(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> dict[_Sum, int]:
     """Totals of the raw tables, by the statements that check them while they are extracted."""
-    connection.execute("CREATE TEMP VIEW known_events AS FROM lake.raw_events")
-    connection.execute("CREATE TEMP VIEW known_ticket_types AS FROM lake.raw_ticket_types")
+    connection.execute(
+        "CREATE TEMP VIEW known_events AS"
+        " SELECT event_id, organizer_id, currency FROM lake.raw_events"
+    )
+    connection.execute(
+        "CREATE TEMP VIEW known_ticket_types AS"
+        " SELECT ticket_type_id, kind FROM lake.raw_ticket_types"
+    )
     listed = ", ".join(f"DATE '{day}'" for day in days)
     totals: dict[_Sum, int] = {}
     for fact in DAILY_FACTS:

@@ -418,8 +418,3 @@ def test_a_snapshot_that_is_gone_explains_nothing(restated: Restated) -> None:
     with ledger_history(restated.deployment.lake, days) as history:
         assert history.changes(DAILY_METRICS, str(FIRST), (10**6, 10**6 + 1), [1]) is None
 
-
-def test_computing_again_restates_nothing(restated: Restated) -> None:
-    before = restated.deployment.rows("SELECT count(*) AS n FROM ops.restatements")
-    restated.deployment.run("refresh_days", "2026-02-01", "2026-02-10")
-    assert restated.deployment.rows("SELECT count(*) AS n FROM ops.restatements") == before
