@@ -7,18 +7,23 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import polars as pl
 import psycopg
 import pytest
 
-from metrics.datasets import DAILY_METRICS, DAILY_PAYMENTS
+from metrics.datasets import DAILY_METRICS, DAILY_PAYMENTS, Dataset
 from tests.deployment import Deployment
+from warehouse import faults
+from warehouse.audits import PartitionAudit, record_audits
 from warehouse.extractions import extraction_watermarks, record_extraction
+from warehouse.faults import FaultPoint
 from warehouse.migrate import check, upgrade
 from warehouse.publish import (
+    ControlSumError,
     Outcome,
     Provenance,
     Publication,
@@ -26,6 +31,7 @@ from warehouse.publish import (
     next_attempt,
     publish,
 )
+from warehouse.restatements import Behind, LedgerChanges
 
 DAY = date(2026, 3, 2)
 KEY = DAY.isoformat()
@@ -47,7 +53,7 @@ def warehouse(urls: tuple[str, str, str]) -> Iterator[psycopg.Connection[dict[st
     with psycopg.connect(urls[0], autocommit=True) as connection:
         connection.execute(
             "TRUNCATE reporting.daily_payments, reporting.daily_metrics, ops.partitions,"
-            " ops.publications, ops.extractions CASCADE"
+            " ops.publications, ops.extractions, ops.audits CASCADE"
         )
     with connect(urls[1]) as connection:
         yield connection
@@ -179,6 +185,150 @@ def test_a_row_that_breaks_an_identity_leaves_the_old_version(
         put(warehouse, broken, 2, 2)
     assert visible(warehouse) == [1]
     assert warehouse.execute("SELECT count(*) AS n FROM ops.publications").fetchall() == [{"n": 1}]
+
+
+def restatements(connection: psycopg.Connection[dict[str, object]]) -> list[tuple[object, ...]]:
+    found = connection.execute(
+        "SELECT event_id, metric, old_value, new_value, cause, was_final FROM ops.restatements"
+        " ORDER BY event_id, metric"
+    )
+    return [tuple(row.values()) for row in found.fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("code_version", "cause"), [("code", "backfill"), ("other code", "definition_change")]
+)
+def test_a_closed_partition_that_changes_is_restated_even_if_no_movement_explains_it(
+    warehouse: psycopg.Connection[dict[str, object]], code_version: str, cause: str
+) -> None:
+    put(warehouse, rows(100, 200), 1, 1, is_complete=False)
+    first = put(warehouse, rows(100, 210), 2, 2)
+    assert restatements(warehouse) == [], "an open partition goes on changing"
+    new = replace(provenance(3, 3), code_version=code_version)
+    publication = publish(warehouse, DAILY_PAYMENTS, KEY, rows(100, 250, 7), new)
+    assert restatements(warehouse) == [
+        (event, metric, old, value, cause, False)
+        for event, metric, old, value in (
+            (2, "net_collected", 210, 250),
+            (2, "payments", 210, 250),
+            (3, "net_collected", 0, 7),
+            (3, "payments", 0, 7),
+            (3, "payments_count", 0, 1),
+        )
+    ]
+    assert len(publication.restatements) == 5
+    versions = warehouse.execute(
+        "SELECT DISTINCT publication_id AS new, replaced_publication_id AS old, scope, run_id"
+        " FROM ops.restatements"
+    ).fetchall()
+    scope = {"provider": "MPESA", "instrument": 'a,"b"\n\\N'}
+    ids = {"new": publication.publication_id, "old": first.publication_id}
+    assert versions == [{**ids, "scope": scope, "run_id": "run"}]
+
+
+def test_rows_that_vanish_from_a_closed_partition_are_restated_to_zero(
+    warehouse: psycopg.Connection[dict[str, object]],
+) -> None:
+    put(warehouse, rows(100), 1, 1)
+    put(warehouse, rows(), 2, 2)
+    assert [row[2:4] for row in restatements(warehouse)] == [(100, 0), (100, 0), (1, 0)]
+
+
+class Scripted:
+    """A history in which what is behind a change is told by the test."""
+
+    def __init__(self, *behind: Behind) -> None:
+        self.behind = behind
+
+    def changes(
+        self,
+        dataset: Dataset,
+        partition_key: str,
+        snapshots: tuple[int, int],
+        events: Collection[int],
+    ) -> LedgerChanges:
+        assert (partition_key, snapshots, set(events)) == (KEY, (1, 2), {1})
+        cell = (1, 1, "KES", ("MPESA", 'a,"b"\n\\N'))
+        measures = ("payments", "refunds")
+        return LedgerChanges(
+            {(cell, m): b for m, b in zip(measures, self.behind, strict=False)}, ()
+        )
+
+
+@pytest.mark.parametrize(
+    ("behind", "cause"),
+    [
+        ([Behind(50, 1, 1, 1, 1)], "deletion"),
+        ([Behind(50, 0, 1, 1, 1)], "correction"),
+        ([Behind(50, 0, 0, 1, 1)], "late_data"),
+        ([Behind(50, 0, 0, 1, 0)], "late_refund"),
+        ([Behind(49, 1, 1, 1, 1)], "backfill"),  # a cent remains unexplained
+        ([], "backfill"),
+        # Of net_collected the refunds count with their sign: 20 - (-30) = 50.
+        ([Behind(20, 0, 0, 0, 1), Behind(-30, 1, 0, 0, 0)], "deletion"),
+        ([Behind(20, 0, 0, 0, 1), Behind(30, 1, 0, 0, 0)], "backfill"),
+    ],
+)
+def test_the_cause_is_that_of_movements_that_explain_the_change_exactly(
+    warehouse: psycopg.Connection[dict[str, object]], behind: list[Behind], cause: str
+) -> None:
+    put(warehouse, rows(100), 1, 1)
+    publish(warehouse, DAILY_PAYMENTS, KEY, rows(150), provenance(2, 2), Scripted(*behind))
+    assert [row[4] for row in restatements(warehouse) if row[1] == "net_collected"] == [cause]
+
+
+def test_a_publisher_stopped_within_its_transaction_leaves_the_old_version(
+    warehouse: psycopg.Connection[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(warehouse, rows(1), 1, 1)
+
+    def stop() -> None:
+        assert visible(warehouse) == [2], "the rows are replaced when the point is reached"
+        raise RuntimeError("stopped")
+
+    monkeypatch.setitem(faults._armed, FaultPoint.PUBLISHING, stop)
+    with pytest.raises(RuntimeError, match="stopped"):
+        put(warehouse, rows(2), 2, 2)
+    assert visible(warehouse) == [1]
+    assert restatements(warehouse) == []
+
+
+def test_postgres_must_hold_what_was_handed_over(
+    warehouse: psycopg.Connection[dict[str, object]], urls: tuple[str, str, str]
+) -> None:
+    put(warehouse, rows(1), 1, 1)
+    with psycopg.connect(urls[0], autocommit=True) as owner:
+        owner.execute(
+            """CREATE FUNCTION reporting.lose() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN RETURN NULL; END'"""
+        )
+        owner.execute(
+            "CREATE TRIGGER lose BEFORE INSERT ON reporting.daily_payments FOR EACH ROW"
+            " WHEN (NEW.payments = 7) EXECUTE FUNCTION reporting.lose()"
+        )
+        try:
+            with pytest.raises(ControlSumError, match="payments is 5, should be 12") as raised:
+                put(warehouse, rows(5, 7), 2, 2)
+        finally:
+            owner.execute("DROP FUNCTION reporting.lose CASCADE")
+    assert ("KES", "payments_count", 2, 1) in raised.value.differences
+    assert visible(warehouse) == [1]
+
+
+def test_an_audit_of_an_older_snapshot_does_not_replace_a_newer_one(
+    warehouse: psycopg.Connection[dict[str, object]],
+) -> None:
+    def passed() -> list[object]:
+        found = warehouse.execute("SELECT passed, cells_compared FROM ops.audits ORDER BY 1")
+        return [tuple(row.values()) for row in found.fetchall()]
+
+    failure = {"check": "reconciled", "what": "sums differ", "count": 1, "examples": ("a",)}
+    record_audits(warehouse, "daily_payments", {KEY: PartitionAudit(5)}, 10, "run")
+    assert passed() == [(True, 5)]
+    record_audits(warehouse, "daily_payments", {KEY: PartitionAudit(4, [failure])}, 9, "run")
+    assert passed() == [(True, 5)]
+    record_audits(warehouse, "daily_payments", {KEY: PartitionAudit(3, [failure])}, 10, "run")
+    assert passed() == [(False, 3)]
 
 
 def test_readers_see_the_old_or_the_new_version_and_never_a_mix(
