@@ -127,34 +127,28 @@ def as_of(
                 statement("in_force"), {"dataset": dataset.name, "instant": instant, **keys}
             ).fetchall()
             versions = {row["partition_key"]: row for row in found}
-            present = {
-                key: rows
-                for key, version in versions.items()
-                if version["data_version"] == version["present_version"]
-                # Rows somebody edited are not what was published; the lake has those.
-                and data_version(dataset, rows := _present_rows(connection, dataset, key))
-                == version["data_version"]
-            }
+            present = _present(connection, dataset, found)
             inputs = {
                 key: _days_of(connection, dataset, key, version["input_version"])
                 for key, version in versions.items()
                 if key not in present and dataset.period != "day"
             }
-    rebuilt = _rebuild(
-        lake,
-        dataset,
-        [version for key, version in versions.items() if key not in present],
-        inputs,
-        time_zone,
-    )
+            unchanged_days = {
+                key: _present(connection, DAILY_METRICS, days) for key, days in inputs.items()
+            }
+    gone = [version for key, version in versions.items() if key not in present]
+    if dataset.period == "day":
+        rebuilt = _rebuild_days(lake, dataset, gone, time_zone)
+    else:
+        rebuilt = {
+            key: _rebuild_rollup(
+                lake, dataset, versions[key], inputs[key], unchanged_days[key], time_zone
+            )
+            for key in inputs
+        }
+    then = present | rebuilt
     return [
-        rebuilt.get(key)
-        or (
-            Then(key, Origin.PRESENT, versions[key], present[key])
-            if key in present
-            else Then(key, Origin.ABSENT)
-        )
-        for key in (row["partition_key"] for row in known)
+        then.get(row["partition_key"]) or Then(row["partition_key"], Origin.ABSENT) for row in known
     ]
 
 
@@ -165,6 +159,25 @@ def _key_range(dataset: Dataset, first: date | None, last: date | None) -> dict[
         "first": start(first).isoformat() if first else date.min.isoformat(),
         "last": (last or date.max).isoformat(),
     }
+
+
+def _present(
+    connection: psycopg.Connection[dict[str, Any]],
+    dataset: Dataset,
+    versions: Sequence[Mapping[str, Any]],
+) -> dict[str, Then]:
+    """The versions that readers still see, by partition.
+
+    Rows that somebody edited are not what was published: those are rebuilt from the lake.
+    """
+    present = {}
+    for version in versions:
+        if version["data_version"] == version["present_version"]:
+            key = version["partition_key"]
+            rows = _present_rows(connection, dataset, key)
+            if data_version(dataset, rows) == version["data_version"]:
+                present[key] = Then(key, Origin.PRESENT, version, rows)
+    return present
 
 
 def _present_rows(
@@ -219,23 +232,6 @@ def _period(dataset: Dataset, key: str) -> tuple[date, date]:
     return first, first
 
 
-def _rebuild(
-    lake: Lake,
-    dataset: Dataset,
-    versions: Sequence[Mapping[str, Any]],
-    inputs: Mapping[str, Sequence[Mapping[str, Any]]],
-    time_zone: str,
-) -> dict[str, Then]:
-    if dataset.period == "day":
-        return _rebuild_days(lake, dataset, versions, time_zone)
-    return {
-        version["partition_key"]: _rebuild_rollup(
-            lake, dataset, version, inputs[version["partition_key"]], time_zone
-        )
-        for version in versions
-    }
-
-
 def _rebuild_days(
     lake: Lake, dataset: Dataset, versions: Sequence[Mapping[str, Any]], time_zone: str
 ) -> dict[str, Then]:
@@ -264,10 +260,12 @@ def _rebuild_rollup(
     dataset: Dataset,
     version: Mapping[str, Any],
     inputs: Sequence[Mapping[str, Any]],
+    unchanged: Mapping[str, Then],
     time_zone: str,
 ) -> Then:
-    """Rebuild the days a rollup was summed from, then the rollup."""
-    days = _rebuild_days(lake, DAILY_METRICS, inputs, time_zone)
+    """Rebuild the days a rollup was summed from where they have changed, then the rollup."""
+    changed = [day for day in inputs if day["partition_key"] not in unchanged]
+    days = {**unchanged, **_rebuild_days(lake, DAILY_METRICS, changed, time_zone)}
     lost = [day for day in days.values() if day.rows is None]
     if lost:
         return _unknown(

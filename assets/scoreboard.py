@@ -15,6 +15,7 @@ from dagster._utils.schedules import reverse_cron_string_iterator
 from assets.partitioning import OWNERS
 from assets.presentation import bars, column_schema
 from assets.statements import code_version
+from metrics.calendar import day_bounds
 from metrics.datasets import DAILY_METRICS, DATASETS
 from resources.warehouse import Warehouse
 from warehouse.freshness import Freshness, read_freshness
@@ -82,14 +83,14 @@ def scoreboard_asset(
         with warehouse.connect() as connection:
             states = declare_final(connection, time_zone, final_after_days, now)
             proofs = [*last_proofs(connection), *prove_now(connection, now)]
-            fresh = read_freshness(connection)
+            fresh = read_freshness(connection, time_zone)
         yield dg.MaterializeResult(metadata=_metadata(proofs, states, fresh))
         yield _adds_up(proofs)
         yield _partitions_complete(fresh)
         yield _no_failed_partitions(fresh, _failed(context.instance, partitioned))
         yield _nothing_waits(fresh, now)
         yield _quarantine(fresh)
-        yield _is_fresh(fresh, last_due(refresh_cron, time_zone, now))
+        yield _is_fresh(fresh, time_zone, last_due(refresh_cron, time_zone, now))
 
     return reconciliation
 
@@ -177,9 +178,11 @@ def _quarantine(fresh: Freshness) -> dg.AssetCheckResult:
     return _result("quarantine", problems, _WARN, "No row is in quarantine.")
 
 
-def _is_fresh(fresh: Freshness, due: datetime) -> dg.AssetCheckResult:
+def _is_fresh(fresh: Freshness, time_zone: str, due: datetime) -> dg.AssetCheckResult:
     daily = next((d for d in fresh.datasets if d.dataset == DAILY_METRICS.name), None)
     watermark = daily.source_watermark if daily else None
+    if daily and watermark:  # a day read later has nothing from after its end
+        watermark = min(watermark, day_bounds(time_zone, daily.newest_partition)[1])
     problems = []
     if watermark is None or watermark < due:
         seen = f"{watermark:%Y-%m-%d %H:%M %Z}" if watermark else "nothing"

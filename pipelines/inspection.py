@@ -47,7 +47,7 @@ def status(as_json: _JSON = False) -> None:
     settings = load_settings()
     try:
         with connect(settings.warehouse_url.get_secret_value()) as connection:
-            fresh = read_freshness(connection)
+            fresh = read_freshness(connection, settings.time_zone)
             states = read_states(
                 connection, settings.time_zone, settings.final_after_days, datetime.now(UTC)
             )

@@ -219,7 +219,7 @@ def test_complete_through_stops_at_a_gap_and_at_the_first_incomplete_day(
 
     def fresh() -> dict[str, tuple[date | None, tuple[str, ...]]]:
         with connect(published.url) as connection:
-            found = read_freshness(connection).datasets
+            found = read_freshness(connection, TIME_ZONE).datasets
         return {d.dataset: (d.complete_through, d.gaps) for d in found}
 
     # The week that began before the first reporting day is never complete, and does not count.
@@ -238,7 +238,7 @@ def test_complete_through_stops_at_a_gap_and_at_the_first_incomplete_day(
 def test_a_fact_is_ingested_until_its_oldest_changed_day_was_last_read(
     published: Published,
 ) -> None:
-    read_at = {date(2026, 1, 1): "2026-01-03 00:00Z", date(2026, 1, 2): "2026-01-04 00:00Z"}
+    read_at = {date(2026, 1, 1): "2026-01-02 06:00Z", date(2026, 1, 2): "2026-01-02 12:00Z"}
     for day, instant in read_at.items():
         published.execute(
             "INSERT INTO ops.extractions (fact, business_date, source_snapshot_at, lake_snapshot,"
@@ -249,21 +249,24 @@ def test_a_fact_is_ingested_until_its_oldest_changed_day_was_last_read(
 
     def until() -> tuple[datetime, int, int]:
         with connect(published.url) as connection:
-            fresh = read_freshness(connection)
+            fresh = read_freshness(connection, TIME_ZONE)
         return (
             fresh.facts[0].ingested_until,
             fresh.facts[0].late_days_waiting,
             len(fresh.waiting),
         )
 
-    assert until() == (datetime(2026, 1, 4, tzinfo=UTC), 0, 0)
+    assert until() == (datetime(2026, 1, 2, 12, tzinfo=UTC), 0, 0)
     published.execute(
         "INSERT INTO ops.late_days (business_date, fact, found_at, found_by, found)"
         " VALUES ('2026-01-01', 'refunds', '2026-01-05Z', 'change', '{}')"
     )
-    assert until() == (datetime(2026, 1, 3, tzinfo=UTC), 1, 1)
+    assert until() == (datetime(2026, 1, 2, 6, tzinfo=UTC), 1, 1)
     published.execute(
         "UPDATE ops.extractions SET source_snapshot_at = '2026-01-06Z'"
         " WHERE business_date = '2026-01-01'"
     )
-    assert until() == (datetime(2026, 1, 4, tzinfo=UTC), 0, 0)
+    assert until() == (datetime(2026, 1, 2, 12, tzinfo=UTC), 0, 0)
+    # Read a week later, the second day still holds nothing from after its end, 21:00 UTC.
+    published.execute("UPDATE ops.extractions SET source_snapshot_at = '2026-01-09Z'")
+    assert until() == (datetime(2026, 1, 2, 21, tzinfo=UTC), 0, 0)

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 
+from metrics.calendar import day_bounds
 from metrics.datasets import DAILY_METRICS, DATASETS, EVENT_SUMMARY, Period
 from warehouse.statements import statement
 
@@ -25,8 +26,9 @@ class FactFreshness:
 
     Attributes:
         newest_day: newest reporting day that was read.
-        ingested_until: every change committed at the source before it is in the lake; held back by
-            days that changed and have not been read since.
+        ingested_until: every change committed at the source before it is in the lake: when the
+            newest day was read, but not after its end; held back by days that changed and have not
+            been read since.
         late_days_waiting: how many such days there are.
     """
 
@@ -43,6 +45,7 @@ class DatasetFreshness:
     Attributes:
         complete_through: last day such that every partition from the first one is complete, without
             a gap; None where not even the first is.
+        newest_partition: first day of the newest partition.
         published_at: when readers last got something new.
         source_watermark: of the newest partition: every source commit before it is included.
         gaps: partitions missing between the first and the last.
@@ -50,6 +53,7 @@ class DatasetFreshness:
     """
 
     dataset: str
+    newest_partition: date
     complete_through: date | None
     published_at: datetime
     source_watermark: datetime | None
@@ -117,11 +121,12 @@ class Freshness:
     waiting: tuple[WaitingDay, ...]
 
 
-def read_freshness(connection: psycopg.Connection[Any]) -> Freshness:
+def read_freshness(connection: psycopg.Connection[Any], time_zone: str) -> Freshness:
     """Read it.
 
     Args:
         connection: any role that may read ``ops``, with ``row_factory=dict_row``.
+        time_zone: the reporting time zone.
     """
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -130,7 +135,12 @@ def read_freshness(connection: psycopg.Connection[Any]) -> Freshness:
         )
         return Freshness(
             facts=tuple(
-                FactFreshness(**row)
+                FactFreshness(
+                    row["fact"],
+                    row["newest_day"],
+                    min(row["read_until"], day_bounds(time_zone, row["newest_day"])[1]),
+                    row["late_days_waiting"],
+                )
                 for row in connection.execute(statement("fact_freshness")).fetchall()
             ),
             datasets=_datasets(connection, held_back),
@@ -166,6 +176,7 @@ def _datasets(
     return tuple(
         DatasetFreshness(
             dataset=name,
+            newest_partition=row["newest_partition"],
             complete_through=row["complete_through"],
             published_at=row["published_at"],
             source_watermark=row["source_watermark"],

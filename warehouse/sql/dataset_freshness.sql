@@ -13,12 +13,13 @@ WITH first_day AS (
     FROM ops.partitions AS p
     JOIN steps AS s USING (dataset)
     JOIN ops.publications AS u USING (publication_id)
-    WHERE p.partition_key >= (SELECT day FROM first_day)
+), considered AS (
+    SELECT * FROM periods WHERE starts >= (SELECT day::date FROM first_day)
 ), broken AS (
     SELECT dataset,
            min(CASE WHEN (previous + step)::date < starts THEN (previous + step)::date
                     ELSE starts END) AS at
-    FROM periods
+    FROM considered
     WHERE NOT is_complete OR (previous + step)::date < starts
     GROUP BY dataset
 ), missing AS (
@@ -27,9 +28,9 @@ WITH first_day AS (
     WHERE (previous + step)::date < starts
     GROUP BY dataset
 )
-SELECT p.dataset, count(*) AS partitions, min(p.starts) AS first_partition,
-       max(p.starts) AS last_partition,
-       max((p.starts + p.step)::date - 1) FILTER (WHERE b.at IS NULL OR p.starts < b.at)
+SELECT p.dataset, max(p.starts) AS newest_partition,
+       (SELECT max((c.starts + c.step)::date - 1) FROM considered AS c
+        WHERE c.dataset = p.dataset AND (max(b.at) IS NULL OR c.starts < max(b.at)))
            AS complete_through,
        max(p.published_at) AS published_at,
        (array_agg(p.source_watermark ORDER BY p.starts DESC))[1] AS source_watermark,

@@ -1,5 +1,5 @@
--- Per fact: the source instant up to which everything is ingested. That is when its newest day was
--- read, or, where a past day changed and has not been read since, when that day was last read.
+-- Per fact: when its newest day was read, or, where a past day changed and has not been read since,
+-- when that day was last read, if that is earlier.
 WITH newest AS (
     SELECT DISTINCT ON (fact) fact, business_date, source_snapshot_at
     FROM ops.extractions
@@ -13,7 +13,7 @@ WITH newest AS (
     GROUP BY l.fact
 )
 SELECT n.fact, n.business_date AS newest_day,
-       least(n.source_snapshot_at, w.read_at) AS ingested_until,
+       least(n.source_snapshot_at, w.read_at) AS read_until,
        coalesce(w.days, 0) AS late_days_waiting
 FROM newest AS n
 LEFT JOIN waiting AS w USING (fact)

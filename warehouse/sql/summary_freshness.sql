@@ -16,7 +16,7 @@ WITH summary AS (
     FROM days
     WHERE NOT included OR previous + 1 < day
 )
-SELECT s.dataset, s.published_at, s.source_watermark,
+SELECT s.dataset, (SELECT max(day) FROM days) AS newest_partition, s.published_at, s.source_watermark,
        (SELECT max(day) FROM days, broken WHERE broken.at IS NULL OR day < broken.at)
            AS complete_through
 FROM summary AS s
