@@ -12,16 +12,26 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from local.ticketing.seed import seed
 from metrics.calendar import DayRange
+from metrics.registry import BASE_MEASURES
 from resources import extraction
-from resources.extraction import Extraction, extract, extract_catalogue
+from resources.extraction import (
+    Extraction,
+    SupersededExtractionError,
+    extract,
+    extract_catalogue,
+)
 from resources.lake import Lake, Staged
+from resources.reconciliation import ReconciliationError, watermarks
 from resources.source import ContractError, Source
 from resources.source_contract import DAILY_FACTS, FACTS
 from tests.deployment import SQL, Deployment
+from warehouse.faults import FaultPoint, arm
 
 SCHEMA = Path(__file__).parent.parent / "local" / "ticketing"
 DAYS = DayRange("Africa/Nairobi", date(2024, 1, 10), date(2024, 2, 3))
+ONE_DAY = DayRange("Africa/Nairobi", date(2024, 1, 11), date(2024, 1, 11))
 SECRET = "a secret of at least thirty-two characters"
 
 
@@ -222,3 +232,126 @@ def test_a_fact_that_cannot_be_read_fails_the_whole_run(deployment: Deployment) 
         assert lake_rows(deployment.lake, "SELECT count(*) FROM lake.raw_orders") == [(0,)]
         deployment.source(f"ALTER TABLE moved RENAME TO {table}")
     assert run(deployment, "again").days["orders"][date(2024, 1, 11)].row_count == 1
+
+
+def test_every_base_measure_is_reconciled_with_the_source(
+    make_deployment: Callable[..., Deployment],
+) -> None:
+    """The totals of plain SQL on the source are those of the ledger, to the cent."""
+    deployment = make_deployment()
+    seed(
+        deployment.source_owner_url,
+        orders=10_000,
+        until=date(2026, 3, 31),
+        months=3,
+        seed=7,
+        time_zone="Africa/Nairobi",
+    )
+    run(deployment, "all", DayRange("Africa/Nairobi", date(2025, 11, 1), date(2026, 4, 20)))
+    totals = "measure NOT IN ('rows', 'recorded_until')"
+    measures = lake_rows(
+        deployment.lake, f"SELECT DISTINCT measure FROM lake.source_totals WHERE {totals}"
+    )
+    assert {measure for (measure,) in measures} == set(BASE_MEASURES)
+    key = "business_date, organizer_id, currency, measure"
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in BASE_MEASURES)
+    ledger = (
+        f"SELECT business_date, organizer_id, currency, {sums} FROM lake.movements GROUP BY ALL"
+    )
+    pivoted = f"UNPIVOT ({ledger}) ON {', '.join(BASE_MEASURES)} INTO NAME measure VALUE value"
+    at_source = (
+        f"SELECT {key}, sum(value) AS value FROM lake.source_totals WHERE {totals} GROUP BY ALL"
+    )
+    [(compared, differing)] = lake_rows(
+        deployment.lake,
+        "SELECT count(*), count(*) FILTER (coalesce(s.value, 0) <> coalesce(m.value, 0))"
+        f" FROM ({at_source}) AS s FULL JOIN (FROM ({pivoted}) WHERE value <> 0) AS m"
+        f" USING ({key})",
+    )
+    assert differing == 0
+    assert isinstance(compared, int)
+    assert compared > 1_000
+
+
+def test_a_cent_changed_on_the_way_names_the_hop_and_commits_nothing(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(deployment, "first")
+    [before] = lake_rows(deployment.lake, "SELECT id FROM lake.current_snapshot()")
+    original = Lake.stage
+
+    def stage(self: Lake, connection: object, table: str, select: str, token: str) -> Staged:
+        if table == "raw_refunds":
+            select = f"SELECT * REPLACE (amount_minor + 1 AS amount_minor) FROM ({select})"
+        return original(self, connection, table, select, token)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "stage", stage)
+        with pytest.raises(ReconciliationError) as refused:
+            run(deployment, "changed")
+    assert (
+        "source -> raw does not add up, so nothing was committed to the lake (1 differences): "
+        "refunds of 2024-02-02, organizer 1, KES: refunds is 400000 at the source, 400001 in raw"
+    ) in str(refused.value)
+    assert lake_rows(deployment.lake, "SELECT id FROM lake.current_snapshot()") == [before]
+
+
+def test_a_row_lost_on_the_way_is_missed(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Lake.stage
+
+    def stage(self: Lake, connection: object, table: str, select: str, token: str) -> Staged:
+        if table == "raw_attendees":
+            select = f"{select} LIMIT 1"
+        return original(self, connection, table, select, token)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Lake, "stage", stage)
+    with pytest.raises(ReconciliationError) as refused:
+        run(deployment, "lost")
+    assert "attendees of 2024-01-11: rows is 2 at the source, 1 in raw" in str(refused.value)
+
+
+def test_of_two_extractions_at_a_time_the_later_snapshot_stays(deployment: Deployment) -> None:
+    """The one that read earlier and would commit later gives way, whatever it has staged."""
+    newer: list[Extraction] = []
+
+    def overtake() -> None:
+        if not newer:
+            arm(FaultPoint.STAGED, lambda: None)
+            deployment.source(
+                "UPDATE orders SET total_minor = 7, buyer_fees_minor = 7",
+                "UPDATE events SET name = 'Renamed'",
+            )
+            newer.append(run(deployment, "newer", ONE_DAY))
+
+    arm(FaultPoint.STAGED, overtake)
+    try:
+        with pytest.raises(SupersededExtractionError, match="is older and was not committed"):
+            run(deployment, "older")
+        newer.clear()
+        arm(FaultPoint.STAGED, overtake)
+        deployment.source("UPDATE events SET name = 'New Year Jazz'")
+        other = DayRange(DAYS.time_zone, date(2024, 2, 2), date(2024, 2, 2))
+        assert run(deployment, "other day", other).changed_catalogue == frozenset()
+    finally:
+        arm(FaultPoint.STAGED, lambda: None)
+    assert lake_rows(
+        deployment.lake,
+        "SELECT total_minor, (SELECT name FROM lake.raw_events) FROM lake.raw_orders",
+    ) == [(7, "Renamed")]
+
+
+def test_the_watermark_of_a_day_is_the_oldest_of_its_facts_and_needs_them_all(
+    deployment: Deployment,
+) -> None:
+    def known(*facts: str) -> dict[date, object]:
+        with deployment.lake.session() as connection:
+            return dict(watermarks(connection, facts, DAYS))
+
+    first = extract(deployment.lake, source_of(deployment), DAYS, [FACTS["orders"]], "orders")
+    assert known("orders", "refunds") == {}
+    assert known("orders") == dict.fromkeys(DAYS.days, first.source_snapshot_at)
+    second = extract(deployment.lake, source_of(deployment), ONE_DAY, [FACTS["refunds"]], "refunds")
+    assert second.source_snapshot_at > first.source_snapshot_at
+    assert known("orders", "refunds") == {ONE_DAY.first: first.source_snapshot_at}

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from resources import extraction
 from tests.deployment import SQL, Deployment
 
 ROOT = Path(__file__).parent.parent
@@ -47,23 +48,26 @@ def published(deployment: Deployment) -> list[dict[str, Any]]:
     )
 
 
+@pytest.fixture
+def lost_event(deployment: Deployment) -> Iterator[pytest.MonkeyPatch]:
+    """The lake has lost the event of its orders, and no extraction brings it back."""
+    with deployment.lake.session() as connection, deployment.lake.commit(connection):
+        connection.execute("DELETE FROM lake.raw_events")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extraction, "_replace_catalogue", lambda *_: frozenset())
+        yield patch
+
+
 def test_a_blocking_check_that_fails_keeps_the_old_version_published(
-    deployment: Deployment,
+    deployment: Deployment, lost_event: pytest.MonkeyPatch
 ) -> None:
     before = published(deployment)
-    deployment.source(
-        "ALTER TABLE orders DROP CONSTRAINT orders_event_id_fkey",
-        """INSERT INTO orders (order_id, event_id, status, channel, currency, total_minor,
-                placed_at, completed_at, updated_at)
-        VALUES (2, 99, 'completed', 'web', 'KES', 5, '2024-01-11Z', '2024-01-11Z', now())""",
-    )
     result = deployment.run("refresh_days", FIRST, LAST, check=False)
-    [check] = result.get_asset_check_evaluations()
-    assert not check.passed
-    assert "2024-01-11 order_completed (1)" in (check.description or "")
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert any("2024-01-11 order_completed (1)" in (check.description or "") for check in failed)
     assert published(deployment) == before
 
-    deployment.source("DELETE FROM orders WHERE order_id = 2")
+    lost_event.undo()
     assert deployment.run("refresh_days", FIRST, LAST).success
     assert published(deployment) == before
 
@@ -120,13 +124,9 @@ def start_worker(deployment: Deployment) -> subprocess.Popen[bytes]:
 
 
 def test_a_day_that_cannot_be_resolved_is_not_published_by_running_its_datasets_alone(
-    deployment: Deployment,
+    deployment: Deployment, lost_event: pytest.MonkeyPatch
 ) -> None:
     before = deployment.rows("SELECT * FROM ops.publications ORDER BY 1")
-    deployment.source(
-        "ALTER TABLE orders DROP CONSTRAINT orders_event_id_fkey",
-        "UPDATE orders SET event_id = 99",
-    )
     assert not deployment.run("refresh_days", FIRST, LAST, check=False).success
     alone = dg.materialize(
         [
