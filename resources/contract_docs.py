@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from resources.source_contract import FACTS, Fact
+from resources.source_contract import FACTS, Fact, SourceColumn
 
 PAGE = Path(__file__).parent.parent / "docs" / "adopting.md"
 BEGIN = "<!-- contract: written by python -m resources.contract_docs -->\n"
@@ -24,10 +24,17 @@ def _fact(fact: Fact) -> str:
     lines = [f"#### `{fact.name}`\n", f"{fact.description} {reads}\n"]
     lines += ["| column | type | may be NULL | meaning |", "| --- | --- | --- | --- |"]
     lines += [
-        f"| `{c.name}` | {c.type} | {'yes' if c.nullable else 'no'} | {c.description} |"
+        f"| `{c.name}` | {c.type} | {'yes' if c.nullable else 'no'} | {_meaning(c)} |"
         for c in fact.columns
     ]
     return "\n".join(lines) + "\n"
+
+
+def _meaning(column: SourceColumn) -> str:
+    """Description, and the closed domain where there is one."""
+    if not column.values:
+        return column.description
+    return f"{column.description} One of {', '.join(f'`{value}`' for value in column.values)}."
 
 
 def render() -> str:

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from metrics.calendar import DayRange
-from resources.source import extraction_sql
+from resources.source import extraction_sql, reconciliation_sql
 from resources.source_contract import DAILY_FACTS, Fact
 
 LARGE_TABLE_ROWS = 100_000
@@ -66,13 +66,21 @@ def check_plans(connection: psycopg.Connection[Any], day: DayRange) -> list[Sour
     Args:
         day: a range of one day.
     """
-    return [warning for fact in DAILY_FACTS for warning in _check_plan(connection, fact, day)]
+    return [
+        warning
+        for fact in DAILY_FACTS
+        for folder, text in (
+            ("source_sql", extraction_sql(fact, day)),
+            ("reconciliation_sql", reconciliation_sql(fact, day)),
+        )
+        for warning in _check_plan(connection, fact, folder, text)
+    ]
 
 
 def _check_plan(
-    connection: psycopg.Connection[Any], fact: Fact, day: DayRange
+    connection: psycopg.Connection[Any], fact: Fact, folder: str, text: str
 ) -> Iterator[SourceWarning]:
-    explain = sql.SQL("EXPLAIN (FORMAT JSON, VERBOSE) " + extraction_sql(fact, day))
+    explain = sql.SQL("EXPLAIN (FORMAT JSON, VERBOSE) " + text)
     try:
         with connection.transaction():
             plan = connection.execute(explain).fetchall()[0][0][0]["Plan"]
@@ -99,7 +107,7 @@ def _check_plan(
             )
         yield SourceWarning(
             fact.name,
-            f"one day of resources/source_sql/{fact.name}.sql reads all of {table}"
+            f"one day of resources/{folder}/{fact.name}.sql reads all of {table}"
             f" (about {rows:,} rows); {advice}",
         )
 
