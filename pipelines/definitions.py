@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import dagster as dg
+from dagster._utils.schedules import get_smallest_cron_interval
 
 from assets.daily_metrics import daily_assets
+from assets.fingerprint import fingerprint_asset
 from assets.movements import movements_asset
 from assets.raw import raw_assets, source_specs
 from assets.revenue import rollup_assets
+from assets.scoreboard import scoreboard_asset
 from pipelines.jobs import (
     LATE_PRIORITY,
     LIVE_PRIORITY,
@@ -79,13 +82,26 @@ def build_defs(settings: Settings, resources: Mapping[str, object] | None = None
 
 def _assemble(settings: Settings, resources: dict[str, object]) -> dg.Definitions:
     partitions = build_partitions(settings.time_zone, settings.start_date)
+    flow = [
+        *raw_assets(partitions.daily, settings.days_per_run),
+        movements_asset(partitions.daily, settings.days_per_run),
+        *_kept_fresh(settings, daily_assets(partitions.daily, settings.days_per_run)),
+        *rollup_assets(partitions.daily, partitions.weekly, partitions.monthly),
+    ]
+    partitioned = {
+        key.to_user_string(): asset.partitions_def
+        for asset in flow
+        if asset.partitions_def is not None
+        for key in asset.keys
+    }
     return dg.Definitions(
         assets=[
             *source_specs(),
-            *raw_assets(partitions.daily, settings.days_per_run),
-            movements_asset(partitions.daily, settings.days_per_run),
-            *daily_assets(partitions.daily, settings.days_per_run),
-            *rollup_assets(partitions.daily, partitions.weekly, partitions.monthly),
+            *flow,
+            fingerprint_asset(partitions.daily, settings.fingerprint_days),
+            scoreboard_asset(
+                partitioned, settings.time_zone, settings.final_after_days, settings.refresh_cron
+            ),
         ],
         jobs=[*build_jobs(), build_housekeeping(settings.lake_retention_days)],
         schedules=build_schedules(settings.time_zone, settings.refresh_cron),
@@ -103,6 +119,23 @@ def _assemble(settings: Settings, resources: dict[str, object]) -> dg.Definition
         resources=resources,
         executor=dg.in_process_executor,
     )
+
+
+def _kept_fresh(settings: Settings, assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """Have Dagster show the assets as late when the day in progress was not published in time.
+
+    It sees the last materialization of any day, so a backfill looks fresh too; the scoreboard's
+    check ``fresh`` goes by what was read from the source.
+    """
+    policy = dg.FreshnessPolicy.cron(
+        deadline_cron=settings.refresh_cron,
+        lower_bound_delta=get_smallest_cron_interval(settings.refresh_cron, settings.time_zone),
+        timezone=settings.time_zone,
+    )
+    return [
+        asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=policy))
+        for asset in assets
+    ]
 
 
 @dg.definitions

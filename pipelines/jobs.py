@@ -23,6 +23,8 @@ REFRESH_DAYS = "refresh_days"
 ROLL_UP_WEEKS = "roll_up_weeks"
 ROLL_UP_MONTHS = "roll_up_months"
 SUMMARIZE_EVENTS = "summarize_events"
+PROVE = "prove"
+FINGERPRINT_DAYS = "fingerprint_days"
 
 
 TIDY_LAKE = "tidy_lake"
@@ -76,6 +78,18 @@ def build_jobs() -> list[UnresolvedAssetJobDefinition]:
             SUMMARIZE_EVENTS,
             selection=dg.AssetSelection.assets("event_summary"),
             description="Sum published days by event.",
+            tags=_MAX_RUNTIME,
+        ),
+        dg.define_asset_job(
+            PROVE,
+            selection=dg.AssetSelection.assets("reconciliation"),
+            description="Prove that everything published adds up; declare periods final.",
+            tags=_MAX_RUNTIME,
+        ),
+        dg.define_asset_job(
+            FINGERPRINT_DAYS,
+            selection=dg.AssetSelection.assets("source_fingerprint"),
+            description="Compare counts and sums of recent days with the source.",
             tags=_MAX_RUNTIME,
         ),
     ]

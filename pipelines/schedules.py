@@ -9,10 +9,12 @@ from datetime import timedelta
 import dagster as dg
 
 from metrics.calendar import business_date
-from pipelines.jobs import LIVE_PRIORITY, REFRESH_DAYS, TIDY_LAKE
+from pipelines.jobs import FINGERPRINT_DAYS, LIVE_PRIORITY, PROVE, REFRESH_DAYS, TIDY_LAKE
 
 _FINALIZE_CRON = "20 0 * * *"
+_FINGERPRINT_CRON = "50 1 * * *"
 _TIDY_CRON = "40 3 * * *"
+_PROVE_CRON = "30 5 * * *"
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -62,6 +64,14 @@ def build_schedules(time_zone: str, refresh_cron: str) -> list[dg.ScheduleDefini
             partition_key=(today - timedelta(days=1)).isoformat(), tags=LIVE_PRIORITY
         )
 
+    fingerprint = dg.ScheduleDefinition(
+        name="fingerprint_days_nightly",
+        job_name=FINGERPRINT_DAYS,
+        cron_schedule=_FINGERPRINT_CRON,
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Find days whose rows were deleted or edited without a trace.",
+    )
     tidy = dg.ScheduleDefinition(
         name="tidy_lake_nightly",
         job_name=TIDY_LAKE,
@@ -70,4 +80,12 @@ def build_schedules(time_zone: str, refresh_cron: str) -> list[dg.ScheduleDefini
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Housekeeping of the lake, while little is sold.",
     )
-    return [refresh_today, finalize_yesterday, tidy]
+    prove = dg.ScheduleDefinition(
+        name="prove_nightly",
+        job_name=PROVE,
+        cron_schedule=_PROVE_CRON,
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="The scoreboard: after the night's runs and housekeeping.",
+    )
+    return [refresh_today, finalize_yesterday, fingerprint, tidy, prove]

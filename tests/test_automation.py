@@ -180,7 +180,9 @@ def test_everything_runs_by_default(deployment: Deployment) -> None:
     assert {s.name: s.default_status for s in repository.schedule_defs} == {
         "refresh_today": dg.DefaultScheduleStatus.RUNNING,
         "finalize_yesterday": dg.DefaultScheduleStatus.RUNNING,
+        "fingerprint_days_nightly": dg.DefaultScheduleStatus.RUNNING,
         "tidy_lake_nightly": dg.DefaultScheduleStatus.RUNNING,
+        "prove_nightly": dg.DefaultScheduleStatus.RUNNING,
     }
     assert {s.name: s.default_status for s in repository.sensor_defs} == {
         "rollups_follow_days": dg.DefaultSensorStatus.RUNNING,

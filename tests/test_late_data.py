@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from metrics.calendar import business_date, day_start
 from pipelines.definitions import build_resources
-from pipelines.jobs import REFRESH_DAYS
+from pipelines.jobs import FINGERPRINT_DAYS, REFRESH_DAYS
 from resources.late_data import (
     CursorError,
     advance,
@@ -182,6 +182,52 @@ def test_exactly_the_days_touched_are_found_requested_and_published(platform: Pl
     assert [platform.refunds(ago) for ago in (3, 4, 6, 7)] == [200, 150, 0, 200]
 
 
+def fingerprint(platform: Platform) -> dict[str, Any]:
+    """Take the nightly fingerprint; return what Dagster shows of it."""
+    result = platform.deployment.run(FINGERPRINT_DAYS)
+    [materialization] = result.asset_materializations_for_node("source_fingerprint")
+    return {name: value.value for name, value in materialization.metadata.items()}
+
+
+def test_what_left_no_update_time_is_found_by_the_fingerprint(platform: Platform) -> None:
+    owner = platform.deployment.settings.warehouse_owner_url.get_secret_value()
+    same = fingerprint(platform)
+    assert same["days_compared"] == 20
+    assert same["cells_compared"] > 9 * 20
+    assert same["differing_days"] == 0
+    assert not platform.late()
+
+    platform.deployment.source(
+        "DELETE FROM refunds WHERE refund_id = 14",
+        "UPDATE refunds SET amount_minor = 70 WHERE refund_id = 9",
+        platform.refund(201, 3),
+    )
+    found = fingerprint(platform)
+    assert found["differing_days"] == 3
+    assert (
+        f"| {platform.day(14)} | refunds | 1 | KES | refunds_count | 1 | 0 |"
+        in (found["differences"])
+    )
+    assert (
+        f"| {platform.day(9)} | refunds | 1 | KES | refunds | 1.00 | 0.70 |"
+        in (found["differences"])
+    )
+    late = platform.late()
+    assert set(late) == {("refunds", 14), ("refunds", 9), ("refunds", 3)}
+    assert {row["found_by"] for row in late.values()} == {"fingerprint"}
+    cell = {"organizer_id": 1, "currency": "KES", "measure": "refunds"}
+    assert {**cell, "in_lake": 100, "at_source": 70} in late["refunds", 9]["found"]["differences"]
+
+    result = platform.tick()
+    assert requested(result) == {(str(platform.day(ago)),) * 2 for ago in (14, 9, 3)}
+    with psycopg.connect(owner) as connection:  # as if the requests were forgotten
+        connection.execute("UPDATE ops.late_days SET requested_at = NULL")
+    platform.deployment.run(REFRESH_DAYS, str(platform.day(14)), str(platform.day(3)))
+    assert [platform.refunds(ago) for ago in (14, 9)] == [0, 70]
+    platform.tick()
+    assert not platform.late()
+
+
 def test_a_row_that_commits_after_a_later_one_was_seen_is_found(platform: Platform) -> None:
     with uncommitted(platform, platform.refund(102, 5, "clock_timestamp() - interval '10 min'")):
         platform.deployment.source(platform.refund(103, 7))
@@ -321,6 +367,17 @@ def test_many_rows_written_at_one_instant_are_read_in_bounded_pages(platform: Pl
     assert len(keys) == len(set(keys))
     assert set(range(2, 16)) <= set(keys)
     assert cursor["refunds"].since > start - timedelta(minutes=1)
+
+
+def test_days_that_were_never_read_are_late(platform: Platform) -> None:
+    with platform.deployment.lake.session() as session, platform.deployment.lake.commit(session):
+        session.execute(
+            "DELETE FROM lake.source_totals WHERE fact = 'disputes' AND business_date = $day",
+            {"day": platform.day(2)},
+        )
+    found = fingerprint(platform)
+    assert f"| {platform.day(2)} | disputes |  |  | rows | never | 0 |" in found["differences"]
+    assert set(platform.late()) == {("disputes", 2)}
 
 
 @pytest.mark.parametrize("fact", DAILY_FACTS, ids=lambda fact: fact.name)

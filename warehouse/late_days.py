@@ -156,6 +156,14 @@ def first_extraction(connection: psycopg.Connection[Any]) -> datetime | None:
     return oldest
 
 
+def quarantined_keys(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
+    """By fact, the keys of the rows held in quarantine: they count in no total."""
+    rows = connection.execute(
+        "SELECT fact, array_agg(DISTINCT row_key) AS keys FROM ops.quarantine GROUP BY fact"
+    ).fetchall()
+    return {row["fact"]: row["keys"] for row in rows}
+
+
 def _record(
     connection: psycopg.Connection[Any],
     day: date,
