@@ -16,17 +16,20 @@ import dagster as dg
 import polars as pl
 import psycopg
 import pytest
+from dagster._core.definitions.freshness import CronFreshnessPolicy
 from typer.testing import CliRunner
 
 from assets.as_of import AsOfError, Origin, Then, as_of, parse_instant
 from assets.explain import Explanation, explain, explain_all
 from assets.ledger import read_ledger
+from assets.scoreboard import last_due
 from local.ticketing.seed import seed
 from metrics.calendar import DayRange
 from metrics.datasets import DATASETS
 from pipelines.cli import app
 from tests.deployment import Deployment
 from warehouse.cells import Cell, UnknownCellError
+from warehouse.freshness import read_freshness
 from warehouse.proofs import prove_now
 from warehouse.publish import connect
 
@@ -110,7 +113,15 @@ def _cells(deployment: Deployment, dataset: str, rows: int) -> list[tuple[Cell, 
 
 
 @pytest.mark.parametrize(
-    ("dataset", "rows"), [(name, 6 if name == "daily_metrics" else 2) for name in DATASETS]
+    ("dataset", "rows"),
+    [
+        ("daily_metrics", 6),
+        ("daily_payments", 3),
+        ("daily_ticket_types", 3),
+        ("weekly_revenue", 1),
+        ("monthly_revenue", 1),
+        ("event_summary", 1),
+    ],
 )
 def test_the_movements_behind_every_metric_sum_to_it(
     platform: Deployment, dataset: str, rows: int
@@ -338,6 +349,25 @@ def test_one_cent_in_the_totals_of_the_source_is_named_by_the_ledger(platform: D
     assert differences() == []
 
 
+def test_the_newest_day_is_due_at_the_last_tick_but_one_by_the_schedule(
+    platform: Deployment,
+) -> None:
+    now = datetime(2026, 2, 16, 10, 5, tzinfo=UTC)
+    assert last_due("*/10 * * * *", TIME_ZONE, now) == datetime(2026, 2, 16, 9, 50, tzinfo=UTC)
+    # At eight and at twenty in Nairobi: this morning's run may still be at it.
+    assert last_due("0 8,20 * * *", TIME_ZONE, now) == datetime(2026, 2, 15, 17, tzinfo=UTC)
+    policies = {
+        spec.key.to_user_string(): spec.freshness_policy
+        for spec in platform.definitions.resolve_all_asset_specs()
+        if spec.freshness_policy is not None
+    }
+    assert set(policies) == {name for name, d in DATASETS.items() if d.period == "day"}
+    for policy in policies.values():
+        assert isinstance(policy, CronFreshnessPolicy)
+        assert policy.deadline_cron == platform.settings.refresh_cron
+        assert (policy.lower_bound_delta, policy.timezone) == (timedelta(minutes=10), TIME_ZONE)
+
+
 def _check(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
     return {
         check.check_name: (check.passed, check.description or "")
@@ -376,15 +406,15 @@ def test_the_scoreboard_proves_what_adds_up_and_names_what_is_missing(
         UPDATE ops.extractions SET source_snapshot_at = now() - interval '1 day'
             WHERE fact = 'refunds' AND business_date = '2026-02-08';
         UPDATE ops.audits SET passed = false, failures = '[{"check": "reconciled"}]'
-            WHERE dataset = 'daily_metrics' AND partition_key = '2026-02-09'""",
+            WHERE dataset IN ('daily_metrics', 'movements') AND partition_key = '2026-02-09'""",
     )
     try:
         checks = _check(platform.run("prove"))
         assert checks["partitions_complete"] == (False, "daily_payments has no 2026-02-07")
-        assert checks["no_failed_partitions"] == (
-            False,
+        assert checks["no_failed_partitions"][1].split("; ") == [
             "daily_metrics 2026-02-09 is held back by reconciled",
-        )
+            "movements 2026-02-09 is held back by reconciled",
+        ]
         assert checks["nothing_waits"][1].startswith("refunds of 2026-02-08 changed")
         assert not checks["adds_up"][0]
         code, output = _run(platform, "status")
@@ -394,7 +424,15 @@ def test_the_scoreboard_proves_what_adds_up_and_names_what_is_missing(
             platform,
             Cell("daily_metrics", "orders", _any_event(platform), date(2026, 2, 9)),
         )
-        assert [h["dataset"] for h in held.found.held_back] == ["daily_metrics"]
+        layers = [held_back["dataset"] for held_back in held.found.held_back]
+        assert layers == ["daily_metrics", "movements"]
+        with connect(_warehouse(platform)) as connection:
+            fresh = read_freshness(connection, TIME_ZONE)
+        held_back = {d.dataset: d.held_back for d in fresh.datasets if d.held_back}
+        assert held_back == dict.fromkeys(
+            (name for name, d in DATASETS.items() if d.period == "day"), ("2026-02-09",)
+        )
+        assert all(h.serving_since is not None for h in fresh.held_back)
     finally:
         _owner(
             platform,

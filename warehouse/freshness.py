@@ -49,7 +49,8 @@ class DatasetFreshness:
         published_at: when readers last got something new.
         source_watermark: of the newest partition: every source commit before it is included.
         gaps: partitions missing between the first and the last.
-        held_back: partitions whose last audit failed; readers see the version before.
+        held_back: partitions whose last audit failed, or that of the ledger's day; readers see the
+            version before.
     """
 
     dataset: str
@@ -131,7 +132,10 @@ def read_freshness(connection: psycopg.Connection[Any], time_zone: str) -> Fresh
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         held_back = tuple(
-            HeldBack(**row) for row in connection.execute(statement("held_back")).fetchall()
+            HeldBack(**row)
+            for row in connection.execute(
+                statement("held_back"), {"daily": DAILY_METRICS.name}
+            ).fetchall()
         )
         return Freshness(
             facts=tuple(
@@ -181,8 +185,13 @@ def _datasets(
             published_at=row["published_at"],
             source_watermark=row["source_watermark"],
             gaps=tuple(row.get("gaps", ())),
-            held_back=tuple(held.partition_key for held in held_back if held.dataset == name),
+            held_back=_held_back(name, held_back),
         )
         for name in DATASETS
         if (row := found.get(name)) is not None
     )
+
+
+def _held_back(name: str, held_back: tuple[HeldBack, ...]) -> tuple[str, ...]:
+    layers = {name, "movements"} if DATASETS[name].period == "day" else {name}
+    return tuple(sorted({held.partition_key for held in held_back if held.dataset in layers}))

@@ -5,7 +5,8 @@ WHERE p.dataset = %(dataset)s AND p.is_complete AND p.final_at IS NULL
   AND p.partition_key < %(before)s
   AND NOT EXISTS (
       SELECT FROM ops.audits AS a
-      WHERE (a.dataset, a.partition_key) = (p.dataset, p.partition_key) AND NOT a.passed
+      WHERE a.dataset IN (p.dataset, 'movements') AND a.partition_key = p.partition_key
+        AND NOT a.passed
   )
   AND NOT EXISTS (
       SELECT FROM ops.late_days AS l

@@ -16,35 +16,39 @@ WITH periods AS (
 ), followed AS (
     SELECT starts FROM periods WHERE newest <= input_version
 ), days AS (
-    SELECT starts, event_id, organizer_id, currency,
-           to_jsonb(s) - 'starts' - 'event_id' - 'organizer_id' - 'currency' AS sums
-    FROM (
-        SELECT date_trunc('{{ period }}', business_date)::date AS starts, event_id, organizer_id,
-               currency,
-               {% for metric in metrics -%}
-               sum({{ metric }})::bigint AS {{ metric }}{{ "," if not loop.last }}
-               {% endfor %}
-        FROM reporting.{{ daily }}
-        GROUP BY 1, 2, 3, 4
-    ) AS s
-    WHERE starts IN (SELECT starts FROM followed)
+    SELECT date_trunc('{{ period }}', business_date)::date AS starts, event_id, organizer_id,
+           currency,
+           {% for metric in metrics -%}
+           sum({{ metric }})::bigint AS {{ metric }}{{ "," if not loop.last }}
+           {% endfor %}
+    FROM reporting.{{ daily }}
+    WHERE date_trunc('{{ period }}', business_date)::date IN (SELECT starts FROM followed)
+    GROUP BY 1, 2, 3, 4
 ), rolled_up AS (
-    SELECT {{ column }} AS starts, event_id, organizer_id, currency, to_jsonb(r) AS sums
-    FROM reporting.{{ dataset }} AS r
+    SELECT {{ column }} AS starts, event_id, organizer_id, currency, {{ metrics | join(", ") }}
+    FROM reporting.{{ dataset }}
     WHERE {{ column }} IN (SELECT starts FROM followed)
 ), compared AS (
-    SELECT to_char(starts, 'YYYY-MM-DD') AS partition_key, event_id, currency, m.metric,
-           coalesce((d.sums ->> m.metric)::bigint, 0) AS published,
-           coalesce((r.sums ->> m.metric)::bigint, 0) AS reported
+    SELECT starts, event_id, currency, d AS published, r AS reported,
+           {% for metric in metrics -%}
+           coalesce(d.{{ metric }}, 0) <> coalesce(r.{{ metric }}, 0){{ " OR" if not loop.last }}
+           {% endfor %} AS differs
     FROM days AS d
     FULL JOIN rolled_up AS r USING (starts, event_id, organizer_id, currency)
+), differing AS (
+    SELECT to_char(starts, 'YYYY-MM-DD') AS partition_key, event_id, currency, m.metric,
+           coalesce((to_jsonb(published) ->> m.metric)::bigint, 0) AS published,
+           coalesce((to_jsonb(reported) ->> m.metric)::bigint, 0) AS reported
+    FROM compared
     CROSS JOIN unnest(ARRAY['{{ metrics | join("', '") }}']) AS m (metric)
+    WHERE differs
 )
-SELECT count(*) AS cells, (SELECT count(*) FROM followed) AS partitions,
+SELECT (SELECT count(*) * {{ metrics | length }} FROM compared) AS cells,
+       (SELECT count(*) FROM followed) AS partitions,
        (SELECT count(*) FROM periods WHERE newest > input_version) AS behind,
        coalesce(
-           jsonb_agg(to_jsonb(compared) ORDER BY partition_key, event_id, currency, metric)
-               FILTER (WHERE published <> reported),
+           (SELECT jsonb_agg(to_jsonb(d) ORDER BY partition_key, event_id, currency, metric)
+            FROM differing AS d
+            WHERE published <> reported),
            '[]'
        ) AS differences
-FROM compared
