@@ -1,19 +1,16 @@
 """Extraction: reporting days of source facts into the lake, from one snapshot of the source.
 
-Belongs here: reading the source's statements through DuckDB, reconciling what was staged with what
-the source says, and the one commit that brings both into the lake. Does not belong here:
-orchestration (``assets.raw``), the rows' statement (``resources.staging``), or the totals
+Belongs here: what must hold before anything is committed (contract, quarantine, reconciliation),
+the fence, and the one commit that brings rows and totals into the lake. Does not belong here:
+orchestration (``assets.raw``), reading (``resources.reading``), or the totals
 (``resources.reconciliation``).
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from threading import Lock
 
 import duckdb
 import polars as pl
@@ -23,48 +20,30 @@ from resources.lake import (
     BUSINESS_DATE,
     SOURCE_TOTALS,
     Lake,
-    Staged,
     current_snapshot,
     replace_days,
     replace_table,
-    table_columns,
 )
 from resources.quarantine import (
-    RULE,
-    Threshold,
     Unusable,
-    broken_select,
     check_shares,
     check_values,
-    ruled_select,
-    undatable_select,
-    undatable_sql,
 )
+from resources.reading import Read, close_snapshot, open_snapshot, read_facts, threshold
 from resources.reconciliation import (
     ROWS,
     check_hop,
     complete,
     held_back,
     newest_snapshot_after,
-    raw_totals,
-    source_totals,
 )
 from resources.source import (
     ContractError,
     Source,
-    extraction_sql,
     read_contract,
-    reconciliation_sql,
 )
 from resources.source_contract import CATALOGUE, FACTS, Fact
-from resources.staging import buyer_key_macro, exact_sql, quote, source_rows, staging_select
 from warehouse.faults import FaultPoint, reached
-
-_FIRST_READER, _SECOND_READER = "source", "source_beside"
-_KNOWN = {
-    "known_events": "SELECT event_id, organizer_id, currency FROM temp.raw_events",
-    "known_ticket_types": "SELECT ticket_type_id, kind FROM temp.raw_ticket_types",
-}
 
 
 class SupersededExtractionError(RuntimeError):
@@ -131,33 +110,6 @@ class Extraction:
         ]
 
 
-@dataclass(frozen=True)
-class _Snapshot:
-    """The one snapshot of the source that everything is read in.
-
-    Attributes:
-        name: under which another connection may take it over.
-        at: transaction time.
-        numeric: by fact, the money columns that are ``numeric``.
-        unusable: rows of the catalogue that cannot be used.
-    """
-
-    name: str
-    at: datetime
-    numeric: dict[str, frozenset[str]]
-    unusable: pl.DataFrame
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A fact as it was staged, and what both sides say of it."""
-
-    staged: Staged
-    unusable: pl.DataFrame
-    at_source: pl.DataFrame
-    in_raw: pl.DataFrame
-
-
 def extract(
     lake: Lake,
     source: Source,
@@ -180,9 +132,9 @@ def extract(
     """
     numeric = _keep_contract(source, days, [*CATALOGUE, *facts])
     with lake.session() as connection:
-        snapshot = _begin(connection, source, numeric)
-        read = _read_facts(lake, connection, source, snapshot, days, facts, token)
-        _end(connection)
+        snapshot = open_snapshot(connection, source, numeric)
+        read = read_facts(lake, connection, source, snapshot, days, facts, token)
+        close_snapshot(connection)
         unusable = Unusable(
             pl.concat([snapshot.unusable, *(read[fact.name].unusable for fact in facts)]),
             tuple(fact.name for fact in (*CATALOGUE, *facts)),
@@ -222,8 +174,8 @@ def extract_catalogue(lake: Lake, source: Source) -> Extraction:
     """
     numeric = _keep_contract(source, None, CATALOGUE)
     with lake.session() as connection:
-        snapshot = _begin(connection, source, numeric)
-        _end(connection)
+        snapshot = open_snapshot(connection, source, numeric)
+        close_snapshot(connection)
         names = tuple(fact.name for fact in CATALOGUE)
         unusable = Unusable(snapshot.unusable, names, None, snapshot.at)
         _check_quarantine(connection, source, unusable, {})
@@ -252,7 +204,7 @@ def _check_quarantine(
     connection: duckdb.DuckDBPyConnection,
     source: Source,
     unusable: Unusable,
-    read: dict[str, _Read],
+    read: dict[str, Read],
 ) -> None:
     """Stop for values the contract does not have, and for too many unusable rows."""
     if unusable.rows.is_empty():
@@ -268,140 +220,7 @@ def _check_quarantine(
                 f"SELECT count(*) FROM lake.{FACTS[name].table} WHERE {BUSINESS_DATE}"
                 f" NOT BETWEEN DATE '{unusable.days.first}' AND DATE '{unusable.days.last}'",
             )
-    threshold = Threshold(source.quarantine_tolerance, source.quarantine_max_share)
-    check_shares(unusable, threshold, used)
-
-
-def _read_facts(
-    lake: Lake,
-    connection: duckdb.DuckDBPyConnection,
-    source: Source,
-    snapshot: _Snapshot,
-    days: DayRange,
-    facts: Sequence[Fact],
-    token: str,
-) -> dict[str, _Read]:
-    """Stage the facts, two at a time: a single reader keeps no more than one core busy.
-
-    The second reader takes over the first one's snapshot and its catalogue.
-    """
-    waiting = deque(facts)
-    done: dict[str, _Read] = {}
-    counting = Lock()
-
-    def read(reader: duckdb.DuckDBPyConnection, name: str, take: Callable[[], Fact]) -> None:
-        for view, select in _KNOWN.items():
-            reader.execute(f"CREATE TEMP VIEW {view} AS {select}")
-        reader.execute(buyer_key_macro(source.buyer_key_secret))
-        while True:
-            try:
-                fact = take()
-            except IndexError:  # none is waiting any more
-                return
-            found = _read_fact(lake, reader, name, fact, days, snapshot, token)
-            with counting:
-                done[fact.name] = found
-                if len(done) == (len(facts) + 1) // 2:
-                    reached(FaultPoint.HALF_EXTRACTED)
-
-    catalogue = {
-        fact.table: connection.execute(f"FROM temp.{fact.table}").pl() for fact in CATALOGUE
-    }
-
-    def read_beside() -> None:
-        with connection.cursor() as reader:
-            _attach(reader, source, _SECOND_READER)
-            reader.execute("BEGIN")
-            reader.execute(
-                f"CALL postgres_execute('{_SECOND_READER}',"
-                f" {quote(f'SET TRANSACTION SNAPSHOT {quote(snapshot.name)}')})"
-            )
-            for table, frame in catalogue.items():
-                reader.register(table, frame)
-            read(reader, _SECOND_READER, waiting.pop)
-            reader.execute("COMMIT")
-            reader.execute(f"DETACH {_SECOND_READER}")
-
-    with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(read_beside) if len(waiting) > 1 else None
-        try:
-            read(connection, _FIRST_READER, waiting.popleft)
-        finally:
-            waiting.clear()
-        if beside is not None:
-            beside.result()
-    return done
-
-
-def _read_fact(
-    lake: Lake,
-    reader: duckdb.DuckDBPyConnection,
-    name: str,
-    fact: Fact,
-    days: DayRange,
-    snapshot: _Snapshot,
-    token: str,
-) -> _Read:
-    """Stage what can be used of one fact; ask the source and the staged file for its totals."""
-    numeric = snapshot.numeric[fact.name]
-    select = staging_select(fact, days, name, snapshot.at, numeric)
-    staged = lake.stage(reader, fact.table, select, token)
-    impossible = source_rows(undatable_sql(fact, days.time_zone, snapshot.at), name)
-    unusable = reader.execute(undatable_select(fact, impossible, snapshot.at)).pl()
-    keys: list[str] = []
-    if staged.values.get(RULE):
-        everything = f"read_parquet({quote(staged.path or '')})"
-        broken = reader.execute(broken_select(fact, everything, snapshot.at, numeric)).pl()
-        keys = broken["row_key"].unique().sort().to_list()
-        unusable = pl.concat([broken, unusable], how="vertical_relaxed")
-        usable = f"FROM {everything} WHERE {RULE} IS NULL"
-        staged = lake.stage(reader, fact.table, usable, f"{token}-usable")
-    rows = (
-        f"read_parquet({quote(staged.path)})" if staged.path else f"lake.{fact.table} WHERE false"
-    )
-    reader.execute(f"CREATE OR REPLACE TEMP VIEW staged AS FROM {rows}")
-    at_source = source_rows(reconciliation_sql(fact, days, keys), name)
-    return _Read(
-        staged,
-        unusable,
-        source_totals(reader, at_source, fact, snapshot.at),
-        raw_totals(reader, fact),
-    )
-
-
-def _attach(connection: duckdb.DuckDBPyConnection, source: Source, name: str) -> None:
-    connection.execute(f"ATTACH {quote(source.url)} AS {name} (TYPE postgres, READ_ONLY)")
-
-
-def _begin(
-    connection: duckdb.DuckDBPyConnection, source: Source, numeric: dict[str, frozenset[str]]
-) -> _Snapshot:
-    """Open the one snapshot of the source and read the catalogue in it."""
-    _attach(connection, source, _FIRST_READER)
-    connection.execute("BEGIN")
-    opened = source_rows("SELECT now() AS now, pg_export_snapshot() AS snapshot", _FIRST_READER)
-    row = connection.execute(f"FROM {opened}").fetchone()
-    if row is None:
-        raise RuntimeError("the source did not tell its time")
-    at, name = row
-    unusable = []
-    for fact in CATALOGUE:
-        of_fact = numeric[fact.name]
-        rows = source_rows(exact_sql(fact, extraction_sql(fact), of_fact), _FIRST_READER)
-        ruled = f"ruled_{fact.name}"
-        connection.execute(f"CREATE TEMP TABLE {ruled} AS {ruled_select(fact, rows, at, of_fact)}")
-        connection.execute(
-            f"CREATE TEMP TABLE {fact.table} AS SELECT {', '.join(table_columns(fact))}"
-            f" FROM {ruled} WHERE {RULE} IS NULL"
-        )
-        unusable.append(connection.execute(broken_select(fact, ruled, at, of_fact)).pl())
-        connection.execute(f"DROP TABLE {ruled}")
-    return _Snapshot(name, at, numeric, pl.concat(unusable))
-
-
-def _end(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("COMMIT")
-    connection.execute(f"DETACH {_FIRST_READER}")
+    check_shares(unusable, threshold(source), used)
 
 
 def _replace_catalogue(

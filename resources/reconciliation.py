@@ -107,6 +107,11 @@ def raw_totals(reader: duckdb.DuckDBPyConnection, fact: Fact) -> pl.DataFrame:
     )
 
 
+def no_totals() -> pl.DataFrame:
+    """Totals of nothing."""
+    return pl.DataFrame(schema=_TOTALS)
+
+
 def held_back(unusable: pl.DataFrame, facts: Sequence[Fact]) -> pl.DataFrame:
     """The quarantine's rows by fact and day, to be counted beside those that were staged."""
     daily = pl.col("business_date").is_not_null() & pl.col("fact").is_in([f.name for f in facts])
