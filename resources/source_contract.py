@@ -352,7 +352,7 @@ FACTS: dict[str, Fact] = {
                 _TICKET_TYPE,
                 _TEST,
                 _at("scanned_at", "When the ticket was scanned."),
-                _at("recorded_at", "When the scanner uploaded it."),
+                _RECORDED,
             ),
             days=("scanned_at",),
         ),
