@@ -161,7 +161,7 @@ def _names(failures: Sequence[Mapping[str, object]]) -> str:
 
 def _nothing_waits(fresh: Freshness, now: datetime) -> dg.AssetCheckResult:
     problems = [
-        f"{day.fact} of {day.business_date} changed, found at {day.found_at:%Y-%m-%d %H:%M %Z},"
+        f"{day.fact} of {day.business_date} changed, found at {_text(day.found_at)},"
         f" requested {day.requests} times"
         for day in fresh.waiting
         if now - day.found_at > _PATIENCE
@@ -185,10 +185,8 @@ def _is_fresh(fresh: Freshness, time_zone: str, due: datetime) -> dg.AssetCheckR
         watermark = min(watermark, day_bounds(time_zone, daily.newest_partition)[1])
     problems = []
     if watermark is None or watermark < due:
-        seen = f"{watermark:%Y-%m-%d %H:%M %Z}" if watermark else "nothing"
-        problems.append(
-            f"{DAILY_METRICS.name} shows the source as of {seen}; due was {due:%Y-%m-%d %H:%M %Z}"
-        )
+        seen = _text(watermark) if watermark else "no time"
+        problems.append(f"{DAILY_METRICS.name} shows the source as of {seen}; due was {_text(due)}")
     return _result("fresh", problems, _WARN, "Read from the source when it was due.")
 
 
@@ -227,7 +225,9 @@ def _metadata(
         "recorded_within_99_5_percent": dg.MetadataValue.text(
             "not measured" if p995 is None else bucket_name(p995)
         ),
-        "days_are_final_after": dg.MetadataValue.text(str(states.final_after)),
+        "days_are_final_after": dg.MetadataValue.text(
+            bucket_name(int(states.final_after.total_seconds()))
+        ),
         "recorded_within": bars(
             [(bucket_name(edge), count) for edge, count in sorted(states.histogram.items())],
             "recorded within",

@@ -104,7 +104,7 @@ def status(as_json: _JSON = False) -> None:
     p995 = "not measured" if states.p995_seconds is None else bucket_name(states.p995_seconds)
     console.print(
         f"99.5 % of movements are recorded within: {p995}. A complete day is final after"
-        f" {states.final_after}."
+        f" {bucket_name(int(states.final_after.total_seconds()))}."
     )
 
 
@@ -216,16 +216,13 @@ def _print_explanation(console: Console, answer: Explanation, limit: int | None)
             ),
         )
     shown = answer.movements if limit is None else answer.movements.head(limit)
-    filled = [name for name in shown.columns if shown[name].null_count() < shown.height]
+    filled = _columns_worth_showing(shown, answer)
     _table(
         console,
         "Movements",
         filled,
         (
-            tuple(
-                _amount(value, answer) if name == "contribution" else value
-                for name, value in zip(filled, row, strict=True)
-            )
+            tuple(_cell(name, value, answer) for name, value in zip(filled, row, strict=True))
             for row in shown.select(filled).iter_rows()
         ),
     )
@@ -235,6 +232,30 @@ def _print_explanation(console: Console, answer: Explanation, limit: int | None)
     console.print(f"Sum of {count:,}: [bold]{_amount(answer.total, answer)}[/bold]")
     for note in answer.notes:
         console.print(f"[yellow]Note:[/yellow] {note}")
+
+
+def _columns_worth_showing(shown: pl.DataFrame, answer: Explanation) -> list[str]:
+    """Without the columns that are empty, the same in all rows by the question, or said twice."""
+    said = {answer.metric.name}
+    if answer.found.first == answer.found.last:
+        said.add("business_date")
+    return [
+        name
+        for name in shown.columns
+        if name not in said and not set(shown[name].unique()) <= {None, 0}
+    ]
+
+
+def _cell(name: str, value: object, answer: Explanation) -> object:
+    """A movement's contribution and its terms as amounts, everything else as it is."""
+    from metrics.money import format_minor
+    from metrics.registry import METRICS, MONEY
+
+    if name == "contribution" and isinstance(value, int):
+        return _amount(value, answer)
+    if name in METRICS and METRICS[name].unit == MONEY and isinstance(value, int):
+        return format_minor(value, answer.found.currency)
+    return value
 
 
 def _amount(value: int, answer: Explanation) -> str:
