@@ -50,4 +50,17 @@ def test_announced_materializations_are_the_same_however_they_are_stored(
         instance.create_run_for_job(job, tags=RANGE)
     assert stored(url) == together
     planned = sum(n for event, n in together[0].items() if "PLANNED" in str(event[0]))
-    assert planned == 13 * 5 + 1
+    checks = [
+        (key.asset_key.to_string(), key.name, None)
+        for key in deployment.definitions.resolve_asset_graph().asset_check_keys
+        if key.asset_key.to_user_string().startswith(("movements", "daily_"))
+    ]
+    assert planned == 13 * 5 + len(checks)
+    # Not for each day of the range: no check has partitions.
+    with psycopg.connect(
+        deployment.settings.dagster_url.get_secret_value().replace("+psycopg2", "")
+    ) as connection:
+        announced = connection.execute(
+            "SELECT asset_key, check_name, partition FROM asset_check_executions"
+        ).fetchall()
+    assert sorted(announced, key=str) == sorted(checks, key=str)
