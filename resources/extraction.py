@@ -211,16 +211,22 @@ def _check_quarantine(
         return
     check_values(unusable.rows)
     used = {(name, True): count for name, count in _catalogue_rows(connection).items()}
+    lost: dict[str, int] = {}
     for name, fact in read.items():
         used[name, True] = fact.staged.row_count
         used[name, False] = fact.staged.row_count
         if unusable.days is not None and (name, None) in unusable.counts():
-            used[name, False] += _scalar(
+            of_days = f"BETWEEN DATE '{unusable.days.first}' AND DATE '{unusable.days.last}'"
+            rows = f"FROM lake.{FACTS[name].table} WHERE {BUSINESS_DATE}"
+            used[name, False] += _scalar(connection, f"SELECT count(*) {rows} NOT {of_days}")
+            connection.register("undatable", unusable.of_no_day(name))
+            lost[name] = _scalar(
                 connection,
-                f"SELECT count(*) FROM lake.{FACTS[name].table} WHERE {BUSINESS_DATE}"
-                f" NOT BETWEEN DATE '{unusable.days.first}' AND DATE '{unusable.days.last}'",
+                f"SELECT count(DISTINCT {FACTS[name].row_key}) {rows} {of_days}"
+                f" AND {FACTS[name].row_key} IN (SELECT row_key FROM undatable)",
             )
-    check_shares(unusable, threshold(source), used)
+            connection.unregister("undatable")
+    check_shares(unusable, threshold(source), used, lost)
 
 
 def _replace_catalogue(

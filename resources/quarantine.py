@@ -224,6 +224,10 @@ class Unusable:
         grouped = self.rows.group_by("fact", "business_date").len()
         return {(fact, day): count for fact, day, count in grouped.iter_rows()}
 
+    def of_no_day(self, fact: str) -> pl.DataFrame:
+        """The rows of a fact that no reporting day can hold."""
+        return self.rows.filter((pl.col("fact") == fact) & pl.col("business_date").is_null())
+
     def reasons(self, fact: str, day: date | None) -> dict[str, int]:
         """How many of a fact and day (None: of no day), by column and reason."""
         at = pl.col("business_date")
@@ -301,12 +305,16 @@ class Threshold:
 
 
 def check_shares(
-    unusable: Unusable, threshold: Threshold, used: Mapping[tuple[str, bool], int]
+    unusable: Unusable,
+    threshold: Threshold,
+    used: Mapping[tuple[str, bool], int],
+    lost: Mapping[str, int],
 ) -> None:
     """Stop where too many rows cannot be used.
 
     Args:
         used: usable rows by fact and whether they are of the run's days; else of all the lake's.
+        lost: rows by fact that have no possible day now, and that the lake has on the run's days.
 
     Raises:
         QuarantineError: a fact's unusable rows exceed the threshold.
@@ -320,11 +328,13 @@ def check_shares(
             (dated, True),
             (of_fact.filter(_undated(catalogue=catalogue)), False),
         ):
-            total = rows.height + used.get((fact, is_dated), 0)
-            if threshold.exceeded(rows.height, total):
-                counts = ", ".join(f"{why}: {n:,}" for why, n in reason_counts(rows).items())
+            count = rows.height + (lost.get(fact, 0) if is_dated else 0)
+            total = count + used.get((fact, is_dated), 0)
+            if threshold.exceeded(count, total):
+                shown = of_fact if lost.get(fact) else rows
+                counts = ", ".join(f"{why}: {n:,}" for why, n in reason_counts(shown).items())
                 of = _of(unusable.days, is_dated=is_dated, catalogue=catalogue)
-                problems.append(f"{fact}: {rows.height:,} of {total:,} rows {of} ({counts}).")
+                problems.append(f"{fact}: {count:,} of {total:,} rows {of} ({counts}).")
     if problems:
         raise QuarantineError(problems, unusable)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -224,7 +225,7 @@ def test_no_value_of_a_column_with_personal_data_is_shown() -> None:
 def test_a_copy_whose_timestamps_all_became_1970_publishes_nothing(
     make_deployment: Callable[..., Deployment],
 ) -> None:
-    deployment = make_deployment()
+    deployment = make_deployment(quarantine_max_share=0.2)
     seed(
         deployment.source_owner_url,
         orders=1_000,
@@ -239,6 +240,15 @@ def test_a_copy_whose_timestamps_all_became_1970_publishes_nothing(
         "SELECT * FROM reporting.daily_metrics ORDER BY business_date, event_id"
     )
     assert sum(row["orders"] for row in before) > 10
+    # First only the payments of these days: few of all payments, but all that the days have.
+    deployment.source(
+        "UPDATE payments SET confirmed_at = '1970-01-01Z'"
+        " WHERE confirmed_at >= '2026-03-19 21:00Z' AND confirmed_at < '2026-03-22 21:00Z'"
+    )
+    result = deployment.run("refresh_days", "2026-03-20", "2026-03-22", check=False)
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    lost = r"payments: (\d+) of \1 rows of 2026-03-20 to 2026-03-22 \(confirmed_at is before"
+    assert re.search(lost, str(failure.step_failure_data.error))
     with psycopg.connect(deployment.source_owner_url, autocommit=True) as owner:
         columns = owner.execute(
             "SELECT table_name, column_name FROM information_schema.columns"
