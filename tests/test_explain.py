@@ -115,9 +115,9 @@ def _cells(deployment: Deployment, dataset: str, rows: int) -> list[tuple[Cell, 
 @pytest.mark.parametrize(
     ("dataset", "rows"),
     [
-        ("daily_metrics", 6),
-        ("daily_payments", 3),
-        ("daily_ticket_types", 3),
+        ("daily_metrics", 4),
+        ("daily_payments", 2),
+        ("daily_ticket_types", 2),
         ("weekly_revenue", 1),
         ("monthly_revenue", 1),
         ("event_summary", 1),
