@@ -417,4 +417,3 @@ def test_a_snapshot_that_is_gone_explains_nothing(restated: Restated) -> None:
     days = DayRange(TIME_ZONE, FIRST, LAST)
     with ledger_history(restated.deployment.lake, days) as history:
         assert history.changes(DAILY_METRICS, str(FIRST), (10**6, 10**6 + 1), [1]) is None
-
