@@ -13,7 +13,7 @@ from datetime import date, datetime
 import duckdb
 import polars as pl
 
-from assets.ledger import UnresolvedError, ledger_session, unresolved
+from assets.ledger import ledger_session
 from assets.reconciliation import Reconciliation, reconcile_days, reconcile_rollup
 from assets.statements import dataset_sql
 from metrics.audits import Catalogue
@@ -85,15 +85,8 @@ class ComputedRollup(Audited):
 
 
 def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> ComputedDays:
-    """Compute a dataset of daily grain for a range of days, from the ledger.
-
-    Raises:
-        UnresolvedError: the ledger of these days cannot be trusted; also when its own check did
-            not run, as when only this dataset is run again.
-    """
+    """Compute a dataset of daily grain for a range of days, from the ledger."""
     with ledger_session(lake) as connection:
-        if found := unresolved(connection, days):
-            raise UnresolvedError(found)
         create_days(connection, days)
         computed = run_statement(connection, dataset, days)
         extracted = watermarks(connection, _INPUTS, days)

@@ -19,7 +19,6 @@ from assets.statements import (
     controls_sql,
     movements_view,
     source_differences_sql,
-    unresolved_sql,
 )
 from metrics.audits import Difference
 from metrics.calendar import DayRange
@@ -70,17 +69,6 @@ class Ledger:
     lake_snapshot: int
 
 
-class UnresolvedError(RuntimeError):
-    """Movements name an event or ticket type that the source's catalogue does not have."""
-
-    def __init__(self, unresolved: dict[str, int]) -> None:
-        """Say which days and kinds."""
-        named = ", ".join(f"{key} ({count})" for key, count in list(unresolved.items())[:10])
-        super().__init__(
-            "Movements name an event or ticket type that the source does not have: " + named
-        )
-
-
 def read_ledger(lake: Lake, days: DayRange) -> Ledger:
     """Count and sum the ledger in one scan, and compare it with the source's own totals."""
     with ledger_session(lake) as connection:
@@ -93,18 +81,12 @@ def read_ledger(lake: Lake, days: DayRange) -> Ledger:
         return Ledger(
             controls=_controls(connection),
             lateness=_lateness(connection),
-            unresolved=unresolved(connection, days),
+            unresolved=_unresolved(connection),
             cells_compared=compared,
             differences=differences,
             without_totals=[day for day in days.days if day not in known],
             lake_snapshot=current_snapshot(connection),
         )
-
-
-def unresolved(connection: duckdb.DuckDBPyConnection, days: DayRange) -> dict[str, int]:
-    """Movements whose event or ticket type is not in the catalogue, by day and kind."""
-    rows = connection.execute(unresolved_sql(), {"first": days.first, "last": days.last}).fetchall()
-    return {f"{day} {kind}": count for day, kind, count in rows}
 
 
 @contextmanager
@@ -144,6 +126,14 @@ def _controls(connection: duckdb.DuckDBPyConnection) -> dict[date, list[Movement
             MovementControl(kind, currency, count, dict(zip(BASE_MEASURES, values, strict=True)))
         )
     return controls
+
+
+def _unresolved(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    rows = connection.execute(
+        "SELECT business_date, kind, CAST(sum(unresolved) AS BIGINT) FROM controls"
+        " WHERE unresolved > 0 GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    return {f"{day} {kind}": count for day, kind, count in rows}
 
 
 def _lateness(connection: duckdb.DuckDBPyConnection) -> list[Lateness]:

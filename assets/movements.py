@@ -11,7 +11,7 @@ from datetime import date
 import dagster as dg
 
 from assets.checks import summary
-from assets.ledger import Ledger, UnresolvedError, read_ledger
+from assets.ledger import Ledger, read_ledger
 from assets.partitioning import OWNERS, days_of
 from assets.presentation import bars, column_schema, control_table
 from assets.statements import MOVEMENTS, code_version, movements_view
@@ -26,6 +26,7 @@ from warehouse.periods import LATENESS_EDGES, bucket_name, replace_lateness
 
 RESOLVED = "every_movement_resolved"
 RECONCILED = "reconciled_with_source"
+_SHOWN = 10
 _MONEY = tuple(name for name in BASE_MEASURES if METRICS[name].unit == MONEY)
 _DIMENSIONS = (
     ("movement_id", "text", "Source table, key and leg; the same whenever it is computed."),
@@ -107,13 +108,21 @@ def movements_asset(daily: dg.DailyPartitionsDefinition, days_per_run: int) -> d
             check_name=RESOLVED,
             passed=not ledger.unresolved,
             metadata={"unresolved": dg.MetadataValue.json(ledger.unresolved)},
-            description=str(UnresolvedError(ledger.unresolved))
-            if ledger.unresolved
-            else "All resolved.",
+            description=_unresolved(ledger.unresolved),
         )
         yield _reconciliation(ledger)
 
     return movements
+
+
+def _unresolved(unresolved: dict[str, int]) -> str:
+    if not unresolved:
+        return "All resolved."
+    named = ", ".join(f"{key} ({count})" for key, count in list(unresolved.items())[:_SHOWN])
+    return (
+        f"{sum(unresolved.values()):,} movements name an event or ticket type that the source does"
+        f" not have: {named}{', ...' if len(unresolved) > _SHOWN else ''}"
+    )
 
 
 def _reconciliation(ledger: Ledger) -> dg.AssetCheckResult:

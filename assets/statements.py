@@ -50,11 +50,6 @@ def source_differences_sql() -> str:
     return _ENVIRONMENT.from_string(_template("source_differences")).render(measures=BASE_MEASURES)
 
 
-def unresolved_sql() -> str:
-    """Movements that name an event or ticket type the catalogue does not have."""
-    return _template("unresolved_movements")
-
-
 def dataset_sql(dataset: Dataset) -> str:
     """The statement that computes a finished dataset."""
     distinct = [m for m in dataset.metrics if isinstance(m, Distinct)]

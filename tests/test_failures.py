@@ -145,7 +145,9 @@ def test_a_day_that_cannot_be_resolved_is_not_published_by_running_its_datasets_
     )
     assert not alone.success
     [failure] = [e for e in alone.all_events if e.is_step_failure]
-    assert "2024-01-11 order_completed (1)" in str(failure.step_failure_data.error)
+    assert "2024-01-11 failed not_null, referential, reconciled" in str(
+        failure.step_failure_data.error
+    )
     assert deployment.rows("SELECT * FROM ops.publications ORDER BY 1") == before
 
 

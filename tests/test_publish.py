@@ -159,6 +159,20 @@ def test_an_older_input_or_attempt_is_fenced_out(
     assert visible(warehouse) == ([2] if outcome is Outcome.PUBLISHED else [1])
 
 
+def test_rows_that_somebody_edited_are_put_back_by_publishing_the_same_content(
+    warehouse: psycopg.Connection[dict[str, object]], urls: tuple[str, str, str]
+) -> None:
+    first = put(warehouse, rows(100, 200), 1, 1)
+    with psycopg.connect(urls[0]) as owner:
+        # Moved from one event to another: no sum tells it.
+        owner.execute("UPDATE reporting.daily_payments SET payments = 150, net_collected = 150")
+    again = put(warehouse, rows(100, 200), 2, 2)
+    assert again.outcome is Outcome.RESTORED
+    assert again.publication_id == first.publication_id
+    assert visible(warehouse) == [100, 200]
+    assert put(warehouse, rows(100, 200), 3, 3).outcome is Outcome.UNCHANGED
+
+
 def test_becoming_complete_is_a_publication_even_with_the_same_rows(
     warehouse: psycopg.Connection[dict[str, object]],
 ) -> None:

@@ -40,6 +40,8 @@ class Outcome(StrEnum):
     """The rows are new to readers."""
     UNCHANGED = "unchanged"
     """The content is what readers already see; only the watermark moved."""
+    RESTORED = "restored"
+    """The version is what readers were given, but somebody had edited its rows: they are back."""
     SUPERSEDED = "superseded"
     """A newer input, or a newer attempt, was already published; nothing was changed."""
 
@@ -164,7 +166,10 @@ def publish(
                 provenance.is_complete,
             ):
                 _point_to(connection, dataset, partition_key, current, provenance)
-                return _publication(Outcome.UNCHANGED, current)
+                if _content(dataset, _read_rows(connection, dataset, partition_key)) == content:
+                    return _publication(Outcome.UNCHANGED, current)
+                _replace_rows(connection, dataset, partition_key, content)
+                return _publication(Outcome.RESTORED, current)
         replaced = current is None or current["data_version"] != version
         closed = replaced and current is not None and current["is_complete"]
         before = _read_rows(connection, dataset, partition_key) if closed else None
@@ -333,11 +338,12 @@ def _control_sums(
 def _read_rows(
     connection: psycopg.Connection[Any], dataset: Dataset, partition_key: str
 ) -> pl.DataFrame:
-    """The rows of a partition as readers see them."""
+    """The rows of a partition as readers see them, sorted by the dataset's grain."""
     statements = _statements(dataset)
     with connection.cursor(row_factory=tuple_row) as cursor:
         cursor.execute(statements.select, [partition_key][: statements.parameters])
-        return pl.DataFrame(cursor.fetchall(), schema=row_schema(dataset), orient="row")
+        rows = pl.DataFrame(cursor.fetchall(), schema=row_schema(dataset), orient="row")
+        return rows.sort([column.name for column in dataset.grain])
 
 
 def _frame_sums(dataset: Dataset, rows: pl.DataFrame) -> dict[str, dict[str, int]]:
