@@ -18,7 +18,22 @@ from local.servers import EmbeddedPostgres, EmbeddedRedis, EmbeddedS3
 from pipelines.settings import Settings
 from tests.deployment import Deployment, build_deployment
 
+LONGEST = (
+    "test_backfill",
+    "test_faults",
+    "test_up",
+    "test_late_data",
+    "test_restatements",
+    "test_failures",
+)
+"""Modules that take longest begin first, so that no core is left with one of them at the end."""
 BUCKETS = ("boxoffice-lake", "boxoffice-exports", "boxoffice-logs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order modules: the longest first, the others as they are."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
 
 
 @dataclass(frozen=True)

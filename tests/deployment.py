@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -76,9 +76,15 @@ class Deployment:
             return connection.execute(query.encode(), parameters).fetchall()
 
     def run(
-        self, job: str, first: str | None = None, last: str | None = None, *, check: bool = True
+        self,
+        job: str,
+        first: str | None = None,
+        last: str | None = None,
+        *,
+        assets: Sequence[str] | None = None,
+        check: bool = True,
     ) -> dg.ExecuteInProcessResult:
-        """Run a job for a range of partitions, in this process, on the real instance."""
+        """Run a job, or some of its assets, for a range of partitions, in this process."""
         tags = (
             {
                 "dagster/asset_partition_range_start": first,
@@ -88,7 +94,11 @@ class Deployment:
             else {}
         )
         return self.definitions.resolve_job_def(job).execute_in_process(
-            instance=self.instance, tags=tags, run_config=_QUIET, raise_on_error=check
+            instance=self.instance,
+            tags=tags,
+            run_config=_QUIET,
+            raise_on_error=check,
+            asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
         )
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Sequence
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -41,7 +42,9 @@ class Worker:
     def go_on(self) -> None:
         self._go_on.set()
 
-    def kill(self) -> None:
+    def kill_after(self, seconds: float) -> None:
+        """Kill it then, unless it has ended by itself."""
+        self._process.join(seconds)
         self._process.kill()
         self._process.join()
 
@@ -57,6 +60,7 @@ def start(
     first: str,
     last: str,
     *,
+    assets: Sequence[str] | None = None,
     kill_at: FaultPoint | None = None,
     hold_at: FaultPoint | None = None,
 ) -> Worker:
@@ -66,7 +70,7 @@ def start(
         target=_run,
         args=(
             (deployment.settings, deployment.source_owner_url, deployment.folder),
-            (job, first, last),
+            (job, first, last, assets),
             (kill_at, hold_at),
             (reached, go_on),
         ),
@@ -77,7 +81,7 @@ def start(
 
 def _run(
     state: tuple[Settings, str, Path],
-    run: tuple[str, str, str],
+    run: tuple[str, str, str, Sequence[str] | None],
     points: tuple[FaultPoint | None, FaultPoint | None],
     events: tuple[Event, Event],
 ) -> None:
@@ -94,7 +98,8 @@ def _run(
     if hold_at is not None:
         faults.arm(hold_at, hold)
     settings, url, folder = state
-    Deployment(settings, url, folder).run(*run)
+    job, first, last, assets = run
+    Deployment(settings, url, folder).run(job, first, last, assets=assets)
 
 
 def _kill() -> None:
