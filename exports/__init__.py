@@ -1,0 +1,1 @@
+"""Exports: datasets, masking and the files people download."""
