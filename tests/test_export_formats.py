@@ -7,7 +7,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,15 +21,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pypdf import PdfReader
 from python_calamine import CalamineWorkbook
 
 from exports.columns import Column, Description, ExportContentError, Kind, Series
-from exports.formats.csv_file import CsvOptions, write_csv
-from exports.formats.json_file import write_json, write_ndjson
+from exports.formats.csv_file import CsvOptions
 from exports.formats.neutralize import neutralize, restore
-from exports.formats.parquet import write_parquet
+from exports.formats.registry import FORMATS
 from exports.formats.writing import Result, chunks
-from exports.formats.xlsx import write_xlsx
 
 VECTORS = [
     json.loads(line)
@@ -40,13 +39,7 @@ VECTORS = [
 PAYLOADS = [vector["value"] for vector in VECTORS]
 NAIROBI = ZoneInfo("Africa/Nairobi")
 AS_OF = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
-WRITERS: dict[str, Callable[..., Result]] = {
-    "csv": write_csv,
-    "xlsx": write_xlsx,
-    "json": write_json,
-    "ndjson": write_ndjson,
-    "parquet": write_parquet,
-}
+WRITERS = {name: kind.write for name, kind in FORMATS.items()}
 
 TEXT = Description(
     title="Texts",
@@ -502,6 +495,115 @@ def test_parquet_keeps_types_and_says_what_the_integers_are() -> None:
     assert table["paid_at"].to_pylist()[0] == ROWS[0][6]
     assert table.schema.field("price").metadata[b"currency_column"] == b"currency"
     assert json.loads(table.schema.metadata[b"box_office"])["title"] == FULL.title
+
+
+# --- PDF
+
+
+def pdf_text(data: bytes) -> str:
+    """The text of the rows, without blanks: where lines end is the layout's affair."""
+    footer = re.compile(r"Texts · 2026-01-05 06:00:00\+03:00\s*Page \d+ of \d+$")
+    rows = ""
+    for page in PdfReader(io.BytesIO(data), strict=True).pages[1:]:
+        text, cut = footer.subn("", page.extract_text())
+        assert cut == 1
+        rows += text.removeprefix("Text")
+    return without_blanks(rows)
+
+
+def without_blanks(text: str) -> str:
+    return re.sub(r"[\s\x0b\x0c\x1c-\x1f\x85\u200b\u2028\u2029\u3000]", "", text)
+
+
+def test_no_character_of_the_payloads_is_lost_in_pdf() -> None:
+    left_to_right = [text for text in PAYLOADS if "\u0627" not in text]
+    for text in left_to_right:
+        data, _ = written("pdf", texts([text]))
+        assert pdf_text(data) == without_blanks(text), repr(text[:80])
+        assert b"/URI" not in data
+        assert b"/Annot" not in data
+        assert b"/JavaScript" not in data
+
+
+def test_a_text_longer_than_a_page_goes_on_over_pages() -> None:
+    long = "".join(f"{n} " for n in range(20_000))
+    data, result = written("pdf", texts([long, "end"]))
+    assert pdf_text(data) == without_blanks(long) + "end"
+    assert result.parts > 3
+
+
+def test_names_of_many_scripts_are_shaped_ordered_and_can_be_copied() -> None:
+    names = [
+        "محمد علي",
+        "Zoë Ng\u2019ang\u2019a",
+        "ሰላም ተስፋዬ",
+        "Anna 😀 Smith",
+        "Łukasz Ольга",
+        "李小龍",
+    ]
+    data, result = written("pdf", texts(names))
+    page = PdfReader(io.BytesIO(data)).pages[1]
+    shown = page.extract_text()
+    for name in names[1:]:
+        assert without_blanks(name) in without_blanks(shown)
+    assert sorted(without_blanks(names[0])) == sorted(re.findall("[\u0600-\u06ff]", shown))
+    # The one logical text, for readers that copy what is meant and not what is drawn.
+    content = page.get_contents()
+    assert content is not None
+    actual = names[0].encode("utf-16-be").hex()
+    assert f"/ActualText<FEFF{actual}>".encode() in content.get_data()
+    assert result.texts.unprintable == 3
+    fonts = page["/Resources"]["/Font"]  # type: ignore[index]
+    arabic = fonts["/F0U"]["/DescendantFonts"][0]
+    assert (
+        len(arabic["/CIDToGIDMap"].get_data()) // 2 - 1 >= 6
+    )  # initial, medial, final forms differ
+
+
+def test_the_first_page_has_title_filters_totals_and_a_chart() -> None:
+    data, result = written("pdf", [FULL_FRAME], FULL)
+    reader = PdfReader(io.BytesIO(data), strict=True)
+    page = reader.pages[0].extract_text()
+    for part in (
+        FULL.title,
+        '=HYPERLINK("http://attacker.test")',
+        "1,234.49",
+        "7,000",
+        "Price per day, KES",
+    ):
+        assert part in page
+    assert "2024-01-11" in page
+    assert len(reader.pages) == result.parts
+    for number, each in enumerate(reader.pages, 1):
+        assert f"Page {number} of {result.parts}" in each.extract_text()
+    assert reader.metadata is not None
+    assert reader.metadata.title == FULL.title
+    assert reader.metadata.creation_date == AS_OF
+
+
+def test_the_header_is_repeated_and_every_row_of_a_pdf_is_there_once() -> None:
+    data, result = written("pdf", texts([f"row-{n:05d}" for n in range(500)]))
+    pages = [page.extract_text() for page in PdfReader(io.BytesIO(data), strict=True).pages]
+    assert result.parts == len(pages) > 5
+    assert all(page.startswith("Text") for page in pages[1:])
+    assert re.findall(r"row-\d{5}", "".join(pages)) == [f"row-{n:05d}" for n in range(500)]
+
+
+def test_money_in_pdf_has_its_decimals_and_times_the_reporting_zone() -> None:
+    data, _ = written("pdf", [FULL_FRAME], FULL)
+    reader = PdfReader(io.BytesIO(data))
+    text = "".join(page.extract_text() for page in reader.pages)
+    for part in ("1,234.50", "7,000", "-0.01", "1,234.567", "2024-01-11 01:30:00", "12.3456"):
+        assert part in text
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(ANY_TEXT, min_size=1, max_size=4))
+def test_any_text_makes_a_pdf_that_can_be_read(values: list[str]) -> None:
+    data, _ = written("pdf", texts(values))
+    assert len(PdfReader(io.BytesIO(data), strict=True).pages) == 2
+    for page in PdfReader(io.BytesIO(data), strict=True).pages:
+        page.extract_text()
 
 
 # --- every format
