@@ -223,7 +223,10 @@ class _Table:
         if not text:
             return (layout.start,), 0
         setter, room = self._setter, _thousandths(layout.width, _SIZE)
-        set_lines = [setter.line(piece, _SIZE) for piece in setter.wrap(text, room)]
+        line = setter.plain_line(text, room)
+        set_lines = (
+            [line] if line else [setter.line(piece, _SIZE) for piece in setter.wrap(text, room)]
+        )
         if layout.right:
             codes = [f"{layout.start}[{line.width - room}]TJ{line.code}" for line in set_lines]
         else:

@@ -31,6 +31,10 @@ _CODES = [*range(0x20, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _ESCAPES = str.maketrans({"(": r"\(", ")": r"\)", "\\": r"\\"})
 _UNUSED_TABLES = ("GSUB", "GPOS", "GDEF", "STAT", "name", "OS/2", "post", "gasp", "vhea", "vmtx")
 _NOTHING = "\u200b"  # what a glyph without a text of its own is copied as
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\u200f\u202b\u202e\u2067\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff"
+    "\U0001e800-\U0001efff]"
+)
 _CACHED = 20_000
 
 
@@ -149,6 +153,16 @@ class Font:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A part of a line that is shown with one font in one direction."""
+
+    font: Font
+    text: str
+    rtl: bool
+    plain: bool
+
+
 class Typesetter:
     """Turns texts into lines, in the regular and the bold face of one document."""
 
@@ -158,6 +172,9 @@ class Typesetter:
         others = [Font(name, f"F{at}") for at, name in enumerate(_FALLBACKS)]
         self.fonts = [regular, bold, *others]
         self._chains = {False: [regular, *others], True: [bold, regular, *others]}
+        regular.plain_used = bold.plain_used = True
+        self._plain = frozenset(chr(code) for code in _CODES)
+        self._shaped: dict[tuple[_Run, float, bool], Line] = {}
         self._widths: dict[bool, dict[str, int]] = {}
         for is_bold, chain in self._chains.items():
             first = chain[0]
@@ -186,18 +203,24 @@ class Typesetter:
                 pieces += self._wrapped(paragraph, limit, bold=bold)
         return pieces
 
+    def plain_line(self, text: str, limit: int) -> Line | None:
+        """The line of a Latin text no wider than `limit`: what most cells are, made quickly."""
+        if not _PLAIN.fullmatch(text):
+            return None
+        widths = self._widths[False]
+        width = sum([widths[character] for character in text])
+        return Line(f"({text.translate(_ESCAPES)})Tj", width) if width <= limit else None
+
     def line(self, text: str, size: float, *, bold: bool = False) -> Line:
         """Operators that show a text at the present position; leaves the plain font selected."""
-        base = self._chains[bold][0]
-        base.plain_used = True
         if _PLAIN.fullmatch(text):
             return Line(f"({text.translate(_ESCAPES)})Tj", self.measure(text, bold=bold))
         parts = self._runs(text, bold=bold)
-        runs = [self._run(font, part, rtl=rtl, size=size) for font, part, rtl in parts]
-        code = "".join(run.code for run in runs) + f"/{base.key} {size:g} Tf"
-        if any(rtl for _, _, rtl in parts):  # shown from left to right, but not read so
+        runs = [self._run(part, size, bold=bold) for part in parts]
+        code = "".join(run.code for run in runs)
+        if any(part.rtl for part in parts):  # shown from left to right, but not read so
             actual = text.encode("utf-16-be", "replace").hex()
-            code = f"/Span<</ActualText<FEFF{actual}>>>BDC {code} EMC "
+            code = f"/Span<</ActualText<FEFF{actual}>>>BDC {code}EMC "
         return Line(code, sum(run.width for run in runs), sum(run.boxes for run in runs))
 
     def _width(self, character: str, *, bold: bool) -> int:
@@ -232,33 +255,49 @@ class Typesetter:
                 blank = at
         yield text[start:]
 
-    def _runs(self, text: str, *, bold: bool) -> list[tuple[Font, str, bool]]:
+    def _runs(self, text: str, *, bold: bool) -> list[_Run]:
         """Parts of one font and direction, in the order they stand on the line, left to right."""
         chain = self._chains[bold]
         levels = _levels(text)
-        chosen: list[Font] = []
-        for character in text:
-            font = next((f for f in chain if ord(character) in f.characters), None)
-            joins = unicodedata.category(character) in ("Mn", "Me", "Cf")
-            if chosen and (font is None or (joins and ord(character) in chosen[-1].characters)):
-                font = chosen[-1]
-            chosen.append(font or chain[0])
-        parts: list[tuple[int, Font, str]] = []
-        for (level, font), places in groupby(
-            range(len(text)), key=lambda place: (levels[place], chosen[place])
-        ):
-            held = list(places)
-            parts.append((level, font, text[held[0] : held[-1] + 1]))
+        kinds: list[tuple[int, Font, bool]] = []
+        for character, level in zip(text, levels, strict=True):
+            plain = level % 2 == 0 and character in self._plain
+            font = chain[0]
+            if not plain:
+                font = next((f for f in chain if ord(character) in f.characters), font)
+                joins = unicodedata.category(character) in ("Mn", "Me", "Cf")
+                if joins and kinds:  # shaped together with the character before
+                    before = kinds[-1][1]
+                    font = before if ord(character) in before.characters else font
+                    kinds[-1] = (kinds[-1][0], before, False)
+            kinds.append((level, font, plain))
+        parts: list[tuple[int, _Run]] = []
+        at = 0
+        for (level, font, plain), same in groupby(kinds):
+            end = at + sum(1 for _ in same)
+            parts.append((level, _Run(font, text[at:end], level % 2 == 1, plain)))
+            at = end
         # Rule L2 of the bidirectional algorithm: from the highest level down, reverse each stretch.
         for level in range(max(levels, default=0), 0, -1):
-            reordered: list[tuple[int, Font, str]] = []
+            reordered: list[tuple[int, _Run]] = []
             for deep, stretch in groupby(parts, key=lambda part: part[0] >= level):
                 held_parts = list(stretch)
                 reordered += reversed(held_parts) if deep else held_parts
             parts = reordered
-        return [(font, part, level % 2 == 1) for level, font, part in parts]
+        return [run for _, run in parts]
 
-    def _run(self, font: Font, text: str, *, rtl: bool, size: float) -> Line:
+    def _run(self, run: _Run, size: float, *, bold: bool) -> Line:
+        if run.plain:
+            return Line(f"({run.text.translate(_ESCAPES)})Tj ", self.measure(run.text, bold=bold))
+        key = (run, size, bold)
+        if key not in self._shaped:
+            if len(self._shaped) > _CACHED:
+                self._shaped.clear()
+            self._shaped[key] = self._shape(run, size, self._chains[bold][0])
+        return self._shaped[key]
+
+    def _shape(self, run: _Run, size: float, base: Font) -> Line:
+        font, text, rtl = run.font, run.text, run.rtl
         buffer = hb.Buffer()
         # Marks keep characters of their own, so that each glyph is copied as its own text.
         buffer.cluster_level = hb.BufferClusterLevel.MONOTONE_CHARACTERS
@@ -289,12 +328,13 @@ class Typesetter:
             width += wanted
         code.append(f"[{row}]TJ")
         shows = f"/{font.key}U {size:g} Tf{' '.join(code)}".replace("><", "")
+        shows += f"/{base.key} {size:g} Tf "
         return Line(shows, width, boxes)
 
 
 def _levels(text: str) -> list[int]:
     """Embedding levels of the Unicode bidirectional algorithm; odd ones run right to left."""
-    if not any(unicodedata.bidirectional(c) in ("R", "AL", "RLE", "RLO", "AN") for c in text):
+    if not _RIGHT_TO_LEFT.search(text):
         return [0] * len(text)
     storage: dict[str, Any] = bidi.get_empty_storage()
     base = bidi.get_base_level(text)
