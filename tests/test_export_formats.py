@@ -28,7 +28,8 @@ from exports.columns import Column, Description, ExportContentError, Kind, Serie
 from exports.formats.csv_file import CsvOptions
 from exports.formats.neutralize import neutralize, restore
 from exports.formats.registry import FORMATS
-from exports.formats.writing import Result, chunks
+from exports.formats.writing import Result, chunks, money_text
+from metrics.money import format_minor
 
 VECTORS = [
     json.loads(line)
@@ -367,6 +368,22 @@ def test_csv_writes_every_kind_exactly() -> None:
     assert result.money["KES"] == {"price": 123449, "fee": 5}
     assert result.money["UGX"] == {"price": 7000}
     assert list(result.money) == ["KES", "KWD", "UGX", "USD"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(-2000, 2000)),
+            st.sampled_from(["KES", "UGX", "KWD", "CLF"]),
+        ),
+        min_size=1,
+    )
+)
+def test_every_amount_is_written_to_its_last_digit(amounts: list[tuple[int, str]]) -> None:
+    frame = pl.DataFrame(amounts, orient="row", schema={"price": pl.Int64, "currency": pl.String})
+    text = frame.select(money_text(frame, "price", "currency")).to_series().to_list()
+    assert text == [format_minor(minor, code) for minor, code in amounts]
 
 
 def test_csv_options() -> None:

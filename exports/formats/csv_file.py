@@ -16,8 +16,9 @@ from typing import IO, BinaryIO, cast
 import polars as pl
 
 from exports.columns import Column, Description, ExportContentError, Kind
-from exports.formats.neutralize import neutralize, neutralize_all
+from exports.formats.neutralize import CANDIDATE, neutralize, neutralize_all
 from exports.formats.writing import (
+    Behind,
     Output,
     Result,
     Rows,
@@ -74,29 +75,42 @@ def write_csv(
     header = [neutralize(column.header) for column in description.columns]
     quoted = ['"' + text.replace('"', '""') + '"' for text in header]
     output.write((options.delimiter.join(quoted) + "\r\n").encode())
-    for frame in chunks(rows, description):
-        tally.add(frame)
-        cells = [
-            _cells(frame, column, description, options, tally) for column in description.columns
-        ]
-        pl.DataFrame(cells).write_csv(
-            cast("IO[bytes]", output),
-            include_header=False,
-            separator=options.delimiter,
-            line_terminator="\r\n",
-        )
+    with Behind() as background:
+        for frame in chunks(rows, description):
+            tally.add(frame)
+            background.run(_write, output, _cells(frame, description, options, tally), options)
     return tally.result(output)
 
 
+def _write(output: Output, cells: pl.DataFrame, options: CsvOptions) -> None:
+    file = cast("IO[bytes]", output)
+    cells.write_csv(file, include_header=False, separator=options.delimiter, line_terminator="\r\n")
+
+
 def _cells(
-    frame: pl.DataFrame, column: Column, description: Description, options: CsvOptions, tally: Tally
+    frame: pl.DataFrame, description: Description, options: CsvOptions, tally: Tally
+) -> pl.DataFrame:
+    texts = [column.name for column in description.of_kind(Kind.TEXT)]
+    # All columns at once, on every core: most have nothing to look at more closely.
+    suspect = frame.select(pl.col(texts).str.contains(f"{CANDIDATE}|{_CONTROLS}"))
+    cells = []
+    for column in description.columns:
+        if column.kind is not Kind.TEXT:
+            cells.append(_values(frame, column, description, options))
+            continue
+        values, hits = frame.get_column(column.name), suspect.get_column(column.name)
+        if hits.any():
+            values, altered = neutralize_all(values, hits)
+            tally.texts.neutralized += altered
+            values = replace_characters(values, _CONTROLS, tally.texts)
+        cells.append(values)
+    return pl.DataFrame(cells)
+
+
+def _values(
+    frame: pl.DataFrame, column: Column, description: Description, options: CsvOptions
 ) -> pl.Series:
-    name = column.name
-    values = frame.get_column(name)
-    if column.kind is Kind.TEXT:
-        values, altered = neutralize_all(values)
-        tally.texts.neutralized += altered
-        return replace_characters(values, _CONTROLS, tally.texts)
+    name, values = column.name, frame.get_column(column.name)
     if column.kind is Kind.INSTANT:
         return frame.select(instant_text(pl.col(name), description)).to_series()
     if column.kind is Kind.MONEY:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any, BinaryIO
 
 import polars as pl
 
 from exports.columns import Column, Description, Kind
 from exports.formats.writing import (
+    Behind,
     Output,
     Result,
     Rows,
@@ -32,8 +34,9 @@ from metrics.money import format_minor
 def write_ndjson(rows: Rows, description: Description, target: BinaryIO) -> Result:
     """Write one JSON object per line to a file object that need not be seekable."""
     output, tally = Output(target), Tally(description)
-    for lines in _lines(rows, description, tally):
-        output.write(lines)
+    with Behind() as background:
+        for values in _values(rows, description, tally):
+            background.run(_write_lines, output, values)
     return tally.result(output)
 
 
@@ -42,12 +45,16 @@ def write_json(rows: Rows, description: Description, target: BinaryIO) -> Result
     output, tally = Output(target), Tally(description)
     head = json.dumps(metadata(description), ensure_ascii=False, indent=1)
     output.write(f'{{"metadata": {head},\n"rows": ['.encode())
-    separator = b"\n"
-    for lines in _lines(rows, description, tally):
-        output.write(separator)
-        # A line feed inside a text is written \n, so each one here stands between two rows.
-        output.write(lines.rstrip(b"\n").replace(b"\n", b",\n"))
-        separator = b",\n"
+    separators = chain([b"\n"], repeat(b",\n"))
+
+    def write(values: pl.DataFrame) -> None:
+        output.write(next(separators))
+        # A line feed inside a text is written \\n, so each one here stands between two rows.
+        output.write(memoryview(_lines(values).replace(b"\n", b",\n"))[:-2])
+
+    with Behind() as background:
+        for values in _values(rows, description, tally):
+            background.run(write, values)
     output.write(f'\n],\n"totals": {json.dumps(totals(tally), indent=1)}}}\n'.encode())
     return tally.result(output)
 
@@ -84,13 +91,20 @@ def _column(column: Column) -> dict[str, str]:
     return entry if column.currency is None else {**entry, "currency": column.currency}
 
 
-def _lines(rows: Rows, description: Description, tally: Tally) -> Iterator[bytes]:
+def _values(rows: Rows, description: Description, tally: Tally) -> Iterator[pl.DataFrame]:
     for frame in chunks(rows, description):
         tally.add(frame)
-        buffer = io.BytesIO()
-        values = [_value(frame, c, description).alias(c.name) for c in description.columns]
-        frame.select(values).write_ndjson(buffer)
-        yield buffer.getvalue()
+        yield frame.select(_value(frame, c, description).alias(c.name) for c in description.columns)
+
+
+def _write_lines(output: Output, values: pl.DataFrame) -> None:
+    output.write(_lines(values))
+
+
+def _lines(values: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    values.write_ndjson(buffer)
+    return buffer.getvalue()
 
 
 def _value(frame: pl.DataFrame, column: Column, description: Description) -> pl.Expr:

@@ -43,7 +43,7 @@ _START = (
 )
 _NUMBER = r"[+\-]?[0-9]+(?:[., \u00a0\u202f][0-9]+)*(?:[eE][+\-]?[0-9]+)?"
 
-_CANDIDATE = (
+CANDIDATE = (
     rf"^[{_BLANK}{_QUOTES}{_BREAKS}]*(?:[{_TRIGGERS}]|{_START})"
     rf"|[{_BREAKS}][{_BLANK}{_QUOTES}]*[{_TRIGGERS}]"
 )
@@ -74,9 +74,14 @@ def restore(text: str) -> str:
     return _MARKED.sub("", text)
 
 
-def neutralize_all(values: pl.Series) -> tuple[pl.Series, int]:
-    """A column of texts neutralized, and how many of them were altered."""
-    hits = values.str.contains(_CANDIDATE) & ~values.str.contains(_PLAIN)
+def neutralize_all(values: pl.Series, suspect: pl.Series) -> tuple[pl.Series, int]:
+    """A column of texts neutralized, and how many of them were altered.
+
+    Args:
+        values: the texts.
+        suspect: where they match at least `CANDIDATE`; nothing else is looked at.
+    """
+    hits = suspect & ~values.str.contains(_PLAIN)
     places = hits.fill_null(value=False).arg_true()
     if not places.len():
         return values, 0

@@ -19,11 +19,11 @@ from exports.columns import Description, Kind
 from exports.formats.json_file import metadata
 from exports.formats.writing import Output, Result, Rows, Tally, chunks
 
-_GROUP_ROWS = 65_536
+_GROUP_ROWS = 32_768
 
 
 def write_parquet(rows: Rows, description: Description, target: BinaryIO) -> Result:
-    """Write Parquet (zstd, groups of 65,536 rows) to a file object that need not be seekable."""
+    """Write Parquet (zstd, groups of 32,768 rows) to a file object that need not be seekable."""
     output, tally = Output(target), Tally(description)
     writer = None
     zone = description.time_zone.key

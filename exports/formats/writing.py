@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from decimal import Decimal
+from typing import Any, BinaryIO, Self
 
 import polars as pl
 import pyarrow as pa
@@ -150,6 +152,38 @@ class Output(io.RawIOBase):
         return len(view)
 
 
+class Behind:
+    """Does one thing at a time in a thread of its own, while the caller makes the next chunk."""
+
+    def __init__(self) -> None:
+        """Nothing is under way."""
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[Any] | None = None
+
+    def run(self, action: Callable[..., Any], *arguments: Any) -> None:
+        """Begin an action once the one before is done; raises what that one raised."""
+        self.wait()
+        self._pending = self._thread.submit(action, *arguments)
+
+    def wait(self) -> None:
+        """Until nothing is under way; raises what the last action raised."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def __enter__(self) -> Self:
+        """The thread starts with the first action."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the thread; an error of the last action is raised unless another one is."""
+        try:
+            if kind is None:
+                self.wait()
+        finally:
+            self._thread.shutdown()
+
+
 def chunks(
     rows: Rows,
     description: Description,
@@ -214,16 +248,15 @@ def by_places(frame: pl.DataFrame, column: str, currency: str) -> dict[int, list
 
 def money_text(frame: pl.DataFrame, column: str, currency: str) -> pl.Expr:
     """Amounts as plain decimal text with exactly their currency's decimals: ``-1234.50``."""
-    digits = pl.col(column).cast(pl.String)
-    sign = digits.str.extract("^(-?)", 1)
+    value = pl.col(column)
     groups = by_places(frame, column, currency)
 
     def text(places: int) -> pl.Expr:
         if places == 0:
-            return digits
-        padded = digits.str.strip_prefix("-").str.zfill(places + 1)
-        whole, fraction = padded.str.head(-places), padded.str.tail(places)
-        return pl.concat_str(sign, whole, pl.lit("."), fraction)
+            return value.cast(pl.String)
+        # Exact: a decimal is a 128-bit integer, and 64 bits of minor units fit with room to spare.
+        unit = pl.lit(Decimal(1).scaleb(-places))
+        return (value.cast(pl.Decimal(38, places)) * unit).cast(pl.String)
 
     if len(groups) <= 1:
         return text(next(iter(groups), 0))

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import polars as pl
 
 from exports.columns import Column, Description, Kind
 from exports.formats.archive import Archive, Entry
-from exports.formats.writing import Output, Result, Rows, Tally, chunks
+from exports.formats.writing import Behind, Output, Result, Rows, Tally, chunks
 from exports.formats.xlsx_cells import CELL_UNITS, Cells, LongTexts, letters, text_cell
 from exports.formats.xlsx_parts import (
     HEADER,
@@ -64,7 +63,7 @@ def write_xlsx(rows: Rows, description: Description, target: BinaryIO) -> Result
     """
     tally = Tally(description)
     frames = _counted(chunks(rows, description, _CHUNK_ROWS, _CHUNK_BYTES), tally)
-    with TemporaryFile("w+", encoding="utf-8") as spool, ThreadPoolExecutor(1) as background:
+    with TemporaryFile("w+", encoding="utf-8") as spool, Behind() as background:
         book, long = _Workbook(Archive(target), background), LongTexts(spool)
         parts = book.table("Data", Cells(description, book.styles, tally.texts, long), frames)
         if tally.texts.overlong:
@@ -93,10 +92,9 @@ class _Workbook:
     """The sheets written so far. A chunk is deflated while the next one is made."""
 
     archive: Archive
-    background: ThreadPoolExecutor
+    background: Behind
     styles: Styles = field(default_factory=Styles)
     sheets: list[Sheet] = field(default_factory=list)
-    _pending: Future[None] | None = None
 
     def table(self, name: str, cells: Cells, frames: Iterable[pl.DataFrame]) -> int:
         """Write frames as one sheet, or as several where rows pass a sheet's end."""
@@ -109,18 +107,18 @@ class _Workbook:
             count += 1
             title = name if count == 1 else f"{name} {count}"
             with self._sheet() as entry:
-                self._send(entry, _head(columns, widths))
+                self.background.run(entry.write, _head(columns, widths))
                 row = 1
                 size = 0
                 while frame is not None and row < SHEET_ROWS and size < _SHEET_BYTES:
                     taken = frame.head(SHEET_ROWS - row)
                     data = cells.rows(taken, title, row + 1)
-                    self._send(entry, data)
+                    self.background.run(entry.write, data)
                     row, size = row + taken.height, size + len(data)
                     rest = frame.slice(taken.height)
                     frame = rest if rest.height else next(waiting, None)
                 area = f"A1:{letters(len(columns))}{row}"
-                self._send(entry, _foot(area))
+                self.background.run(entry.write, _foot(area))
             self.sheets.append(Sheet(title, area))
         return count
 
@@ -164,25 +162,14 @@ class _Workbook:
         columns += '<col min="2" max="40" width="24" customWidth="1"/>'
         with self._sheet() as entry:
             text = f'{_XML}<worksheet xmlns="{MAIN}"><cols>{columns}</cols><sheetData>{body}'
-            self._send(entry, f"{text}</sheetData></worksheet>".encode())
+            self.background.run(entry.write, f"{text}</sheetData></worksheet>".encode())
         self.sheets.append(Sheet("Summary"))
 
     @contextmanager
     def _sheet(self) -> Iterator[Entry]:
         with self.archive.entry(f"xl/worksheets/sheet{len(self.sheets) + 1}.xml") as entry:
-            try:
-                yield entry
-            finally:
-                self._wait()
-
-    def _send(self, entry: Entry, data: Any) -> None:
-        self._wait()
-        self._pending = self.background.submit(entry.write, data)
-
-    def _wait(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+            yield entry
+            self.background.wait()
 
 
 def _fitting(texts: list[str]) -> list[str]:
