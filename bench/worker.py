@@ -53,7 +53,6 @@ from resources.lake import Lake  # noqa: E402
 from resources.source import Source  # noqa: E402
 from resources.source_contract import DAILY_FACTS  # noqa: E402
 from warehouse.extractions import (  # noqa: E402
-    extraction_watermarks,
     record_extraction,
 )
 from warehouse.publish import (  # noqa: E402
@@ -64,7 +63,6 @@ from warehouse.publish import (  # noqa: E402
 )
 
 DAILY = (DAILY_METRICS, DAILY_PAYMENTS, DAILY_TICKET_TYPES)
-_INPUTS = tuple(fact.name for fact in DAILY_FACTS if not fact.is_pii)
 _QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
@@ -118,12 +116,11 @@ class Bare:
                 attempt = next_attempt(connection)
                 with self.stages.stage("daily: compute"):
                     computed = compute.compute_days(self.lake, dataset, days)
-                watermarks = extraction_watermarks(connection, _INPUTS, days.first, days.last)
                 keys = [day.isoformat() for day in days.days]
                 with self.stages.stage("daily: publish"):
                     parts = assets.daily_metrics.split(computed.rows, dataset, keys)
                     for key, part in parts.items():
-                        watermark = watermarks.get(parse_date(key))
+                        watermark = computed.watermarks.get(parse_date(key))
                         end = day_bounds(days.time_zone, parse_date(key))[1]
                         provenance = Provenance(
                             run_id=token,

@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 import dagster as dg
 
 from pipelines.definitions import build_defs
-from pipelines.jobs import REFRESH_DAYS, ROLL_UP_MONTHS, ROLL_UP_WEEKS, SUMMARIZE_EVENTS
+from pipelines.jobs import (
+    PROVE,
+    REFRESH_DAYS,
+    ROLL_UP_MONTHS,
+    ROLL_UP_WEEKS,
+    SUMMARIZE_EVENTS,
+)
 from pipelines.settings import Settings, get_settings
 
 Progress = Callable[[str, float | None], None]
@@ -30,6 +36,8 @@ def materialize_missing(
     progress: Progress | None = None,
 ) -> int:
     """Run the daily flow and the rollups for every partition that has no materialization.
+
+    Then prove that all of it adds up, which also declares periods final.
 
     Args:
         progress: called with what is being done and the share done of it, 0 to 1.
@@ -61,8 +69,9 @@ def materialize_missing(
                 )
                 done += len(chunk)
         if done:
-            report("event_summary", 0.0)
-            _run(definitions, opened, SUMMARIZE_EVENTS, {})
+            for job_name in (SUMMARIZE_EVENTS, PROVE):
+                report(job_name, 0.0)
+                _run(definitions, opened, job_name, {})
         report(f"{done} partitions", 1.0)
         return done
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,8 +36,6 @@ def register(app: typer.Typer) -> None:
 
 def status(as_json: _JSON = False) -> None:
     """How far the numbers go, what is held back, waiting or unusable, and what is final."""
-    from datetime import UTC
-
     import psycopg
 
     from warehouse.freshness import read_freshness
@@ -353,6 +351,8 @@ def _print_as_of(
     for partition in then:
         if partition.problem:
             console.print(f"[yellow]{partition.partition_key}:[/yellow] {partition.problem}")
+        elif partition.version is None:
+            console.print(f"{partition.partition_key}: nothing was published yet.")
     _print_sums(console, dataset, then, event)
 
 
@@ -371,6 +371,9 @@ def _print_sums(console: Console, dataset: str, then: Sequence[Then], event: int
             total = sums.setdefault(row["currency"], dict.fromkeys(names, 0))
             for name in names:
                 total[name] += row[name]
+    if not sums:
+        console.print("There is nothing to sum.")
+        return
     currencies = sorted(sums)
     of = "all events" if event is None else f"event {event}"
     _table(
@@ -404,11 +407,12 @@ def _console() -> Console:
 def _table(
     console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    for number, name in enumerate(columns):
+        table.add_column(name, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(_text(value) for value in row))
     console.print(table)
@@ -424,7 +428,7 @@ def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):
-        return value.astimezone().isoformat(" ", "seconds")
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)

@@ -18,8 +18,8 @@ import polars as pl
 
 from metrics.calendar import DayRange
 from resources.lake import Lake
-from resources.reconciliation import complete, reconciliation_sql, source_totals
-from resources.source import Source
+from resources.reconciliation import complete, source_totals
+from resources.source import Source, reconciliation_sql
 from resources.source_contract import DAILY_FACTS
 from resources.staging import quote, source_rows
 

@@ -19,7 +19,6 @@ import polars as pl
 
 from metrics.calendar import DayRange
 from resources.lake import SOURCE_TOTALS
-from resources.source import reconciliation_sql as reconciliation_sql
 from resources.source_contract import Fact
 
 HOP = "source -> raw"

@@ -266,6 +266,9 @@ def test_a_fact_is_ingested_until_its_oldest_changed_day_was_last_read(
         "UPDATE ops.extractions SET source_snapshot_at = '2026-01-06Z'"
         " WHERE business_date = '2026-01-01'"
     )
+    # Read again, and waiting until it is published from that reading.
+    assert until() == (datetime(2026, 1, 2, 12, tzinfo=UTC), 0, 1)
+    published.execute("UPDATE ops.late_days SET resolved_at = '2026-01-06Z'")
     assert until() == (datetime(2026, 1, 2, 12, tzinfo=UTC), 0, 0)
     # Read a week later, the second day still holds nothing from after its end, 21:00 UTC.
     published.execute("UPDATE ops.extractions SET source_snapshot_at = '2026-01-09Z'")

@@ -19,7 +19,7 @@ from metrics.datasets import DAILY_METRICS, DAILY_PAYMENTS, Dataset
 from tests.deployment import Deployment
 from warehouse import faults
 from warehouse.audits import PartitionAudit, record_audits
-from warehouse.extractions import extraction_watermarks, record_extraction
+from warehouse.extractions import record_extraction
 from warehouse.faults import FaultPoint
 from warehouse.migrate import check, upgrade
 from warehouse.publish import (
@@ -414,17 +414,14 @@ def test_two_publishers_of_one_partition_take_turns(
     assert visible(warehouse) == [8]
 
 
-def test_a_day_is_only_as_fresh_as_its_oldest_fact(
+def test_an_extraction_that_committed_to_the_lake_earlier_tells_nothing_newer(
     warehouse: psycopg.Connection[dict[str, object]],
 ) -> None:
     early, late = datetime(2026, 3, 2, 12, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)
-    record_extraction(warehouse, [("orders", DAY, late, 5, 1, 0, "run")])
-    assert extraction_watermarks(warehouse, ["orders", "tickets"], DAY, DAY) == {}
     record_extraction(warehouse, [("tickets", DAY, early, 5, 1, 0, "run")])
-    assert extraction_watermarks(warehouse, ["orders", "tickets"], DAY, DAY) == {DAY: early}
-    # An extraction that committed to the lake earlier tells nothing newer.
     record_extraction(warehouse, [("tickets", DAY, late, 4, 1, 0, "run")])
-    assert extraction_watermarks(warehouse, ["orders", "tickets"], DAY, DAY) == {DAY: early}
+    told = warehouse.execute("SELECT source_snapshot_at FROM ops.extractions").fetchall()
+    assert told == [{"source_snapshot_at": early}]
 
 
 def test_attempts_are_ordered(warehouse: psycopg.Connection[dict[str, object]]) -> None:

@@ -14,20 +14,6 @@ from typing import Any
 import psycopg
 
 
-def extraction_watermarks(
-    connection: psycopg.Connection[Any], facts: Sequence[str], first: date, last: date
-) -> dict[date, datetime]:
-    """For each day that every one of the facts was extracted for, the oldest source snapshot."""
-    rows = connection.execute(
-        """SELECT business_date, min(source_snapshot_at) AS watermark
-        FROM ops.extractions
-        WHERE fact = ANY(%s) AND business_date BETWEEN %s AND %s
-        GROUP BY business_date HAVING count(*) = cardinality(%s::text[])""",
-        (list(facts), first, last, list(facts)),
-    ).fetchall()
-    return {row["business_date"]: row["watermark"] for row in rows}
-
-
 def record_extraction(
     connection: psycopg.Connection[Any],
     rows: Sequence[tuple[str, date, datetime, int, int, int, str]],
