@@ -38,7 +38,7 @@ _TRIGGERS = rf"=\u207c\u208c\ufe66\uff1d{_PLUS}{_MINUS}{_AT}|\uff5c"
 _START = (
     r"[a-zA-Z][a-zA-Z0-9+.\-]*://|"
     r"(?i:https?|ftps?|file|mailto|javascript|vbscript|data|blob|internal|external|tel|sms|ms-\w+):\S|"
-    r"(?i:www\.)|\\\\|(?i:dde)\s*\(|_x[0-9a-fA-F]{4}_|"
+    r"(?i:www\.)|\\\\|(?i:dde)[\s\x1c-\x1f]*\(|_x[0-9a-fA-F]{4}_|"
     r"#(?i:REF|NAME|VALUE|DIV/0|NULL|NUM|N/A|SPILL|CALC|FIELD|BLOCKED|CONNECT|UNKNOWN|GETTING_DATA)\b"
 )
 _NUMBER = r"[+\-]?[0-9]+(?:[., \u00a0\u202f][0-9]+)*(?:[eE][+\-]?[0-9]+)?"

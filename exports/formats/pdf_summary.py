@@ -79,6 +79,8 @@ class Summary:
         ]
         for label, value in facts:
             self._fact(label, value)
+        if tally.texts.unprintable:
+            self._fact("Characters without a glyph", f"{tally.texts.unprintable:,}, shown as a box")
         self._totals(description, tally)
         headers = {column.name: column.header for column in description.columns}
         for name, total in tally.counts.items():

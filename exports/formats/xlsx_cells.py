@@ -68,6 +68,8 @@ class LongTexts:
             at, part, first = at + len(piece.encode("utf-16-le")), part + 1, first or piece
             entry = {"sheet": sheet, "row": row, "column": column, "part": part, "text": piece}
             self._spool.write(json.dumps(entry) + "\n")
+        # Characters that cannot be written are counted where the whole text is.
+        first = _FORBIDDEN_HERE.sub("\N{REPLACEMENT CHARACTER}", first)
         return f'{first} … [{len(units) // 2:,} characters, all of them on the sheet "Long texts"]'
 
     def frames(self) -> Iterator[pl.DataFrame]:
