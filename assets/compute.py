@@ -21,9 +21,7 @@ from metrics.calendar import DayRange, day_bounds
 from metrics.datasets import Dataset
 from resources.lake import Lake, current_snapshot
 from resources.reconciliation import watermarks
-from resources.source_contract import DAILY_FACTS
-
-_INPUTS = tuple(fact.name for fact in DAILY_FACTS if not fact.is_pii)
+from resources.source_contract import LEDGER_FACTS
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def compute_days(lake: Lake, dataset: Dataset, days: DayRange) -> ComputedDays:
     with ledger_session(lake) as connection:
         create_days(connection, days)
         computed = run_statement(connection, dataset, days)
-        extracted = watermarks(connection, _INPUTS, days)
+        extracted = watermarks(connection, LEDGER_FACTS, days)
         return ComputedDays(
             computed.rows,
             computed.lake_snapshot,

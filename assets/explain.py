@@ -25,11 +25,10 @@ from assets.statements import code_version, dataset_sql, explain_sql, movements_
 from metrics.datasets import Dataset
 from metrics.registry import Distinct, Stored
 from resources.lake import Lake, SnapshotExpiredError
-from resources.source_contract import DAILY_FACTS
+from resources.source_contract import LEDGER_FACTS
 from warehouse.cells import Cell, FoundCell, dataset_and_metric, find_cell, scope_columns
 from warehouse.publish import connect
 
-_FACTS = [fact.name for fact in DAILY_FACTS if not fact.is_pii]
 _KEPT_SESSIONS = 4
 
 
@@ -90,7 +89,7 @@ def _explain(
     connection: psycopg.Connection[dict[str, Any]], sessions: _Sessions, cell: Cell
 ) -> Explanation:
     dataset, metric = dataset_and_metric(cell)
-    found = find_cell(connection, dataset, metric, cell, _FACTS)
+    found = find_cell(connection, dataset, metric, cell, LEDGER_FACTS)
     movements, snapshots, notes = _movements(sessions, dataset, metric, cell, found)
     total = sum(movements["contribution"].to_list())
     if found.rows == 0:

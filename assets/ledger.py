@@ -25,11 +25,10 @@ from metrics.calendar import DayRange
 from metrics.registry import BASE_MEASURES
 from resources.lake import Lake, current_snapshot
 from resources.reconciliation import watermarks
-from resources.source_contract import DAILY_FACTS
+from resources.source_contract import LEDGER_FACTS
 from warehouse.periods import Lateness
 
 HOP = "raw -> movements"
-_FACTS = [fact.name for fact in DAILY_FACTS if not fact.is_pii]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def read_ledger(lake: Lake, days: DayRange) -> Ledger:
             {"first": days.first, "last": days.last},
         )
         compared, differences = _compare(connection, days)
-        known = watermarks(connection, _FACTS, days)
+        known = watermarks(connection, LEDGER_FACTS, days)
         return Ledger(
             controls=_controls(connection),
             lateness=_lateness(connection),

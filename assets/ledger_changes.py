@@ -17,8 +17,10 @@ from assets.statements import movements_view, statement
 from metrics.calendar import DayRange, parse_date
 from metrics.datasets import Dataset
 from metrics.registry import Distinct
-from resources.lake import Lake, SnapshotExpiredError
-from warehouse.restatements import Behind, Cell, ChangedMovement, LedgerChanges
+from resources.lake import Lake, oldest_snapshot
+from resources.reconciliation import watermarks
+from resources.source_contract import LEDGER_FACTS
+from warehouse.restatements import Behind, Cell, ChangedMovement, LedgerChanges, Version
 
 _CELL = ("organizer_id", "event_id", "currency")
 _FETCHED = 10_000
@@ -51,7 +53,7 @@ class LakeHistory:
         self._stack = stack
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._attached: dict[str, int] = {}
-        self._compared: tuple[str, tuple[int, int]] | None = None
+        self._compared: tuple[str, tuple[int | None, int]] | None = None
         self._until = date.min
         self._ahead = 1
 
@@ -59,23 +61,23 @@ class LakeHistory:
         self,
         dataset: Dataset,
         partition_key: str,
-        snapshots: tuple[int, int],
+        versions: tuple[Version, Version],
         events: Collection[int],
     ) -> LedgerChanges | None:
         """See ``warehouse.restatements.LedgerHistory``."""
         if self._connection is None:
             self._connection = self._stack.enter_context(self._lake.session())
         connection = self._connection
-        try:
-            for state, snapshot in zip((_THEN, _NOW), snapshots, strict=True):
-                self._attach(connection, state, snapshot)
-        except SnapshotExpiredError:
+        old, new = versions
+        day = parse_date(partition_key)
+        snapshots = (self._attach_then(connection, old, day), new.lake_snapshot)
+        if snapshots[0] is None:
             return None
+        self._attach(connection, _NOW, new.lake_snapshot)
         scope = [column.name for column in dataset.scope]
         distinct = [metric for metric in dataset.metrics if isinstance(metric, Distinct)]
         values = [*dataset.base_measures, *(metric.name for metric in distinct)]
         cell = [*_CELL, *scope]
-        day = parse_date(partition_key)
         if self._compared != (dataset.name, snapshots) or day > self._until:
             changed = statement(
                 "movement_changes",
@@ -99,7 +101,7 @@ class LakeHistory:
     def _compare(
         self,
         connection: duckdb.DuckDBPyConnection,
-        what: tuple[str, tuple[int, int]],
+        what: tuple[str, tuple[int | None, int]],
         changed: str,
         first: date,
     ) -> None:
@@ -109,6 +111,23 @@ class LakeHistory:
             f"CREATE OR REPLACE TEMP TABLE changes AS {changed}", {"first": first, "last": last}
         )
         self._compared, self._until = what, last
+
+    def _attach_then(
+        self, connection: duckdb.DuckDBPyConnection, old: Version, day: date
+    ) -> int | None:
+        """Attach what the older version was computed from.
+
+        A day that nobody read again since is in every later snapshot as it was: where the
+        version's own has expired, the oldest one left may still hold the same reading of the day.
+        """
+        snapshot = max(old.lake_snapshot, oldest_snapshot(connection))
+        self._attach(connection, _THEN, snapshot)
+        if snapshot != old.lake_snapshot:
+            of_day = DayRange(self._days.time_zone, day, day)
+            reading = watermarks(connection, LEDGER_FACTS, of_day, lake=f"lake_{_THEN}").get(day)
+            if reading is None or reading != old.source_watermark:
+                return None
+        return snapshot
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, state: str, snapshot: int) -> None:
         if self._attached.get(state) == snapshot:

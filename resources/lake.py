@@ -337,6 +337,14 @@ def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
     return int(row[0])
 
 
+def oldest_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
+    """Number of the oldest lake snapshot that can still be read."""
+    row = connection.execute("SELECT min(snapshot_id) FROM ducklake_snapshots('lake')").fetchone()
+    if row is None or row[0] is None:
+        raise RuntimeError("the lake has no snapshot; run `boxoffice migrate`")
+    return int(row[0])
+
+
 def _differs(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> bool:
     columns = ", ".join(row[0] for row in connection.execute(f"DESCRIBE {new}").fetchall())
     row = connection.execute(

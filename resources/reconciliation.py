@@ -163,17 +163,20 @@ def check_hop(
 
 
 def watermarks(
-    connection: duckdb.DuckDBPyConnection, facts: Sequence[str], days: DayRange
+    connection: duckdb.DuckDBPyConnection,
+    facts: Sequence[str],
+    days: DayRange,
+    lake: str = "lake",
 ) -> dict[date, datetime]:
     """For each day that every one of the facts was extracted for, the oldest source snapshot.
 
     Read from the lake as the session sees it, so it never claims more than the rows read beside it.
 
     Args:
-        connection: a session of the lake, or one with an earlier snapshot attached as ``lake``.
+        lake: name under which the lake, or an earlier snapshot of it, is attached.
     """
     rows = connection.execute(
-        _text("sql", "watermarks"),
+        _text("sql", "watermarks").replace("lake.", f"{lake}."),
         {"facts": list(facts), "first": days.first, "last": days.last},
     ).fetchall()
     return dict(rows)

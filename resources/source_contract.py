@@ -390,3 +390,5 @@ FACTS: dict[str, Fact] = {
 
 CATALOGUE: tuple[Fact, ...] = tuple(f for f in FACTS.values() if f.is_catalogue)
 DAILY_FACTS: tuple[Fact, ...] = tuple(f for f in FACTS.values() if not f.is_catalogue)
+LEDGER_FACTS: tuple[str, ...] = tuple(f.name for f in DAILY_FACTS if not f.is_pii)
+"""Names of the facts whose rows are in the ledger: a day needs all of them."""

@@ -31,7 +31,7 @@ from warehouse.publish import (
     next_attempt,
     publish,
 )
-from warehouse.restatements import Behind, LedgerChanges
+from warehouse.restatements import Behind, LedgerChanges, Version
 
 DAY = date(2026, 3, 2)
 KEY = DAY.isoformat()
@@ -258,10 +258,11 @@ class Scripted:
         self,
         dataset: Dataset,
         partition_key: str,
-        snapshots: tuple[int, int],
+        versions: tuple[Version, Version],
         events: Collection[int],
     ) -> LedgerChanges:
-        assert (partition_key, snapshots, set(events)) == (KEY, (1, 2), {1})
+        snapshots = [version.lake_snapshot for version in versions]
+        assert (partition_key, snapshots, set(events)) == (KEY, [1, 2], {1})
         cell = (1, 1, "KES", ("MPESA", 'a,"b"\n\\N'))
         measures = ("payments", "refunds")
         return LedgerChanges(

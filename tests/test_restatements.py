@@ -19,8 +19,9 @@ from local.ticketing.seed import seed
 from metrics.calendar import DayRange, month_start, week_start
 from metrics.datasets import DAILY_METRICS, DATASETS, Dataset
 from metrics.registry import METRICS, Distinct, terms
+from resources.lake import current_snapshot
 from tests.deployment import SQL, Deployment
-from warehouse.restatements import SEVERITY
+from warehouse.restatements import SEVERITY, Version
 
 SEED = 500
 TIME_ZONE = "Africa/Nairobi"
@@ -413,7 +414,40 @@ def test_the_partition_shows_what_was_restated(restated: Restated) -> None:
         assert ("THIS PERIOD WAS FINAL" in table) is (key < "2026-02")
 
 
-def test_a_snapshot_that_is_gone_explains_nothing(restated: Restated) -> None:
+def test_a_version_whose_snapshot_is_gone_is_explained_while_its_reading_is_in_the_lake(
+    restated: Restated,
+) -> None:
+    deployment = restated.deployment
+    key = "2026-03-01"
+    deployment.run("refresh_days", str(LAST))  # a later snapshot, with that day as it was
+    deployment.lake.tidy(timedelta(0), timedelta(days=1))
+    deployment.source(
+        """UPDATE payments SET amount_minor = amount_minor + 1 WHERE payment_id = (
+            SELECT min(payment_id) FROM payments WHERE NOT is_test
+            AND confirmed_at >= '2026-03-01Z' AND confirmed_at < '2026-03-01 12:00Z')"""
+    )
+    deployment.run("refresh_days", key)
+    newest = """SELECT max(publication_id) AS id FROM ops.publications
+        WHERE dataset = 'daily_metrics' AND partition_key = '2026-03-01'"""
+    [told] = deployment.rows(
+        f"""SELECT cause, new_value - old_value AS delta FROM ops.restatements
+        WHERE publication_id = ({newest}) AND metric = 'payments'"""
+    )
+    assert told == {"cause": "correction", "delta": 1}
+    [movement] = deployment.rows(
+        f"SELECT deltas FROM ops.restatement_movements WHERE publication_id = ({newest})"
+    )
+    assert movement == {"deltas": {"payments": 1}}
+
+
+def test_a_version_whose_reading_is_gone_explains_nothing(restated: Restated) -> None:
     days = DayRange(TIME_ZONE, FIRST, LAST)
-    with ledger_history(restated.deployment.lake, days) as history:
-        assert history.changes(DAILY_METRICS, str(FIRST), (10**6, 10**6 + 1), [1]) is None
+    deployment = restated.deployment
+    deployment.run("refresh_days", str(LAST))
+    deployment.lake.tidy(timedelta(0), timedelta(days=1))
+    with deployment.lake.session() as connection:
+        snapshot = current_snapshot(connection)
+    long_ago = datetime(2026, 3, 21, tzinfo=UTC)
+    versions = (Version(1, 1, 1, long_ago, "code"), Version(2, 2, snapshot, long_ago, "code"))
+    with ledger_history(deployment.lake, days) as history:
+        assert history.changes(DAILY_METRICS, str(FIRST), versions, [1]) is None

@@ -216,12 +216,14 @@ def publish(
                     current["publication_id"],
                     current["input_version"],
                     current["lake_snapshot"],
+                    current["source_watermark"],
                     current["code_version"],
                 ),
                 Version(
                     new["publication_id"],
                     provenance.input_version,
                     provenance.lake_snapshot,
+                    provenance.source_watermark,
                     provenance.code_version,
                 ),
             ),
@@ -237,7 +239,8 @@ def _current(
 ) -> dict[str, Any] | None:
     row: dict[str, Any] | None = connection.execute(
         """SELECT n.publication_id, n.data_version, n.input_version, n.attempt, n.is_complete,
-                  n.lake_snapshot, n.code_version, n.final_at, p.row_count, p.control_sums
+                  n.lake_snapshot, n.source_watermark, n.code_version, n.final_at,
+                  p.row_count, p.control_sums
         FROM ops.partitions AS n JOIN ops.publications AS p USING (publication_id)
         WHERE n.dataset = %s AND n.partition_key = %s""",
         (dataset, partition_key),

@@ -92,13 +92,13 @@ class LedgerHistory(Protocol):
         self,
         dataset: Dataset,
         partition_key: str,
-        snapshots: tuple[int, int],
+        versions: tuple[Version, Version],
         events: Collection[int],
     ) -> LedgerChanges | None:
-        """What differs of one day between two lake snapshots, older first.
+        """What differs of one day between what two versions were computed from, older first.
 
         Returns:
-            None where the older snapshot can no longer be read.
+            None where what the older one was computed from can no longer be read.
         """
         ...
 
@@ -131,6 +131,7 @@ class Version:
     publication_id: int
     input_version: int
     lake_snapshot: int
+    source_watermark: datetime | None
     code_version: str
 
 
@@ -178,8 +179,7 @@ def restate(
         of_days = _causes_of_days(connection, dataset, partition_key, old, new)
     elif history is not None and old.lake_snapshot != new.lake_snapshot:
         events = {event for (_, event, _, _), *_ in changed}
-        snapshots = (old.lake_snapshot, new.lake_snapshot)
-        if changes := history.changes(dataset, partition_key, snapshots, events):
+        if changes := history.changes(dataset, partition_key, versions, events):
             behind = changes.behind
             _write_movements(connection, dataset, new.publication_id, changes.movements)
     names = [column.name for column in dataset.scope]
