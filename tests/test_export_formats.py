@@ -610,8 +610,15 @@ def test_money_in_pdf_has_its_decimals_and_times_the_reporting_zone() -> None:
         assert part in text
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(ANY_TEXT, min_size=1, max_size=4))
+MIXED_DIRECTIONS = st.text(
+    alphabet="\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\u200d\ufe0f"
+    "\u0301\u064b\u0645\u062d\u05e9\u05b0\u0663 1a(%-.\t😀🇰🇪\u0378\U0010ffff",
+    max_size=20,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(ANY_TEXT, MIXED_DIRECTIONS), min_size=1, max_size=4))
 def test_any_text_makes_a_pdf_that_can_be_read(values: list[str]) -> None:
     data, _ = written("pdf", texts(values))
     assert len(PdfReader(io.BytesIO(data), strict=True).pages) == 2

@@ -35,6 +35,8 @@ _RIGHT_TO_LEFT = re.compile(
     "[\u0590-\u08ff\u200f\u202b\u202e\u2067\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff"
     "\U0001e800-\U0001efff]"
 )
+# No name reverses what stands beside it; and the library refuses isolates.
+_NOT_OBEYED = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 _CACHED = 20_000
 
 
@@ -336,10 +338,11 @@ def _levels(text: str) -> list[int]:
     """Embedding levels of the Unicode bidirectional algorithm; odd ones run right to left."""
     if not _RIGHT_TO_LEFT.search(text):
         return [0] * len(text)
+    directed = "".join(_directed(character) for character in text)
     storage: dict[str, Any] = bidi.get_empty_storage()
-    base = bidi.get_base_level(text)
+    base = bidi.get_base_level(directed)
     storage["base_level"], storage["base_dir"] = base, "LR"[base]
-    bidi.get_embedding_levels(text, storage)
+    bidi.get_embedding_levels(directed, storage)
     for place, character in enumerate(storage["chars"]):
         character["place"] = place
     bidi.explicit_embed_and_overrides(storage)
@@ -352,3 +355,11 @@ def _levels(text: str) -> list[int]:
         last = known.get(place, last)  # characters the algorithm removes follow the one before
         levels.append(last)
     return levels
+
+
+def _directed(character: str) -> str:
+    """The character, or one with a direction the algorithm knows and the same effect as none."""
+    kind = unicodedata.bidirectional(character)
+    if kind in _NOT_OBEYED:
+        return "\N{ZERO WIDTH SPACE}"
+    return character if kind else "\N{REPLACEMENT CHARACTER}"

@@ -12,7 +12,6 @@ dates before March 1900, which Excel would alter, are written as text.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -73,7 +72,8 @@ def write_xlsx(rows: Rows, description: Description, target: BinaryIO) -> Result
         book.summary(description, tally, parts)
         write_parts(book.archive, book.sheets, book.styles, description)
         book.archive.close()
-    output = Output(io.BytesIO())
+    # Headers were patched, so the hash is of what is there now.
+    output = Output(target)
     target.seek(0)
     while block := target.read(2**20):
         output.sha256.update(block)
