@@ -6,7 +6,8 @@ the comparison (``resources.fingerprint``), or the runs that follow (``sensors.l
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -19,12 +20,13 @@ from metrics.registry import METRICS, MONEY
 from resources.fingerprint import Cell, fingerprint_sql, take_fingerprint
 from resources.lake import Lake
 from resources.source import Source
-from resources.source_contract import DAILY_FACTS
+from resources.source_contract import DAILY_FACTS, Reason
 from resources.warehouse import Warehouse
-from warehouse.late_days import quarantined_keys, record_differences
+from warehouse.late_days import quarantined_keys, record_differences, unresolved_references
 
 FINGERPRINT = "source_fingerprint"
 _SHOWN = 100
+_UNKNOWN = (Reason.UNKNOWN_EVENT, Reason.UNKNOWN_TICKET_TYPE)
 _COLUMNS = (
     ("business_date", "date", "Reporting day that differs."),
     ("fact", "text", "Source fact that differs."),
@@ -70,14 +72,22 @@ def fingerprint_asset(daily: dg.DailyPartitionsDefinition, days: int) -> dg.Asse
             return dg.MaterializeResult(metadata={"days_compared": 0})
         window = DayRange(daily.timezone, max(first, last - timedelta(days=days - 1)), last)
         with warehouse.connect() as connection:
-            taken = take_fingerprint(lake, source, window, quarantined_keys(connection))
-            found = {
+            taken = take_fingerprint(
+                lake,
+                source,
+                window,
+                quarantined_keys(connection),
+                unresolved_references(connection, _UNKNOWN),
+            )
+            found: dict[tuple[date, str], list[dict[str, Any]]] = {
                 at: [
                     {k: v for k, v in asdict(cell).items() if k not in ("business_date", "fact")}
                     for cell in cells
                 ]
                 for at, cells in taken.by_day.items()
             }
+            for at, rows in taken.usable.items():
+                found.setdefault(at, []).append({"usable_rows_in_quarantine": rows})
             record_differences(connection, found, taken.compared_at)
         differing = sorted({day for day, _ in taken.by_day})
         if differing:
@@ -93,6 +103,7 @@ def fingerprint_asset(daily: dg.DailyPartitionsDefinition, days: int) -> dg.Asse
                 "cells_compared": taken.cells_compared,
                 "differing_days": len(differing),
                 "differing_cells": len(taken.differences),
+                "usable_rows_in_quarantine": sum(taken.usable.values()),
                 "differences": dg.MetadataValue.md(_table(taken.differences)),
             }
         )

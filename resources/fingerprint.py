@@ -24,6 +24,12 @@ from resources.source_contract import DAILY_FACTS
 from resources.staging import quote, source_rows
 
 _READER = "source"
+_UNRESOLVED = {
+    "business_date": pl.Date,
+    "fact": pl.String,
+    "column_name": pl.String,
+    "id": pl.Int64,
+}
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,13 @@ class Fingerprint:
         compared_at: source clock after its snapshot was taken.
         cells_compared: totals compared.
         differences: the totals that differ, and the days that were never read.
+        usable: by day and fact, rows in quarantine that can be used now.
     """
 
     compared_at: datetime
     cells_compared: int
     differences: tuple[Cell, ...]
+    usable: Mapping[tuple[date, str], int]
 
     @property
     def by_day(self) -> dict[tuple[date, str], list[Cell]]:
@@ -67,12 +75,18 @@ class Fingerprint:
 
 
 def take_fingerprint(
-    lake: Lake, source: Source, days: DayRange, quarantined: Mapping[str, Sequence[str]]
+    lake: Lake,
+    source: Source,
+    days: DayRange,
+    quarantined: Mapping[str, Sequence[str]],
+    unresolved: Sequence[Mapping[str, object]] = (),
 ) -> Fingerprint:
     """Compare the totals of the days, all from one snapshot of the source.
 
     Args:
         quarantined: by fact, the keys of the rows that are not used.
+        unresolved: of any day, rows in quarantine (business_date, fact, column_name, id) for what
+            they refer to; the catalogue in the lake may have it by now.
     """
     with lake.session() as connection:
         connection.execute(f"ATTACH {quote(source.url)} AS {_READER} (TYPE postgres, READ_ONLY)")
@@ -99,6 +113,8 @@ def take_fingerprint(
             _text("fingerprint"), {**bounds, "compared_at": compared_at}
         ).pl()
         never_read = connection.execute(_text("never_read"), bounds).fetchall()
+        connection.register("unresolved", pl.DataFrame(unresolved, schema=_UNRESOLVED))
+        usable = connection.execute(_text("references_found")).fetchall()
         connection.execute("COMMIT")
     differing = cells.filter(pl.col("at_source") != pl.col("in_lake")).sort(
         "business_date", "fact", "measure", "currency", "organizer_id"
@@ -110,6 +126,7 @@ def take_fingerprint(
             *(Cell(*cell) for cell in differing.rows()),
             *(Cell(day, fact, None, None, "rows", value, None) for day, fact, value in never_read),
         ),
+        usable={(day, fact): rows for day, fact, rows in usable},
     )
 
 

@@ -14,12 +14,14 @@ import pytest
 
 from local.ticketing.seed import seed
 from metrics.calendar import DayRange
-from resources.extraction import Extraction, extract
+from resources.extraction import Extraction, extract, extract_catalogue
+from resources.fingerprint import take_fingerprint
 from resources.quarantine import QuarantineError, rules
 from resources.source import Source
 from resources.source_contract import DAILY_FACTS, FACTS, Reason
 from tests.deployment import SQL, Deployment
 from warehouse.extractions import record_extraction, record_quarantine
+from warehouse.late_days import quarantined_keys, unresolved_references
 from warehouse.publish import connect
 
 SCHEMA = Path(__file__).parent.parent / "local" / "ticketing"
@@ -77,10 +79,13 @@ def deployment(make_deployment: Callable[..., Deployment]) -> Deployment:
     return made
 
 
-def run(deployment: Deployment, token: str, tolerance: int = 100) -> Extraction:
+def source_of(deployment: Deployment, tolerance: int = 100) -> Source:
     url = deployment.settings.source_url.get_secret_value()
-    source = Source(url, SECRET, quarantine_tolerance=tolerance, quarantine_max_share=0)
-    return extract(deployment.lake, source, DAYS, DAILY_FACTS, token)
+    return Source(url, SECRET, quarantine_tolerance=tolerance, quarantine_max_share=0)
+
+
+def run(deployment: Deployment, token: str, tolerance: int = 100) -> Extraction:
+    return extract(deployment.lake, source_of(deployment, tolerance), DAYS, DAILY_FACTS, token)
 
 
 def held(rows: list[dict[str, Any]]) -> dict[tuple[str, str, date | None], tuple[str, str, str]]:
@@ -92,6 +97,17 @@ def held(rows: list[dict[str, Any]]) -> dict[tuple[str, str, date | None], tuple
         )
         for row in rows
     }
+
+
+def usable(deployment: Deployment) -> dict[tuple[date, str], int]:
+    """By day and fact, rows in quarantine that the fingerprint finds usable by now."""
+    reasons = (Reason.UNKNOWN_EVENT, Reason.UNKNOWN_TICKET_TYPE)
+    with connect(deployment.settings.warehouse_url.get_secret_value()) as connection:
+        missing = unresolved_references(connection, reasons)
+        keys = quarantined_keys(connection)
+    found = take_fingerprint(deployment.lake, source_of(deployment), DAYS, keys, missing)
+    assert found.differences == ()
+    return dict(found.usable)
 
 
 def lake_rows(deployment: Deployment, query: str) -> list[tuple[Any, ...]]:
@@ -168,6 +184,15 @@ def test_a_run_records_the_quarantine_and_a_mended_row_leaves_it(deployment: Dep
     assert metadata["quarantined"].value == 5
     assert "| amount_minor is not a finite number | 2 |" in str(metadata["quarantine"].value)
     assert shown["2024-01-12"]["quarantined"].value == 0
+
+    # A row that only lacked its event is noticed once the catalogue has the event.
+    assert usable(deployment) == {}
+    deployment.source(
+        "CREATE TEMP TABLE e AS SELECT * FROM events WHERE event_id = 1;"
+        "UPDATE e SET event_id = 99; INSERT INTO events SELECT * FROM e"
+    )
+    extract_catalogue(deployment.lake, source_of(deployment))
+    assert usable(deployment) == {(DAY, "orders"): 1}
 
     deployment.source(*MEND)
     deployment.run("refresh_days", "2024-01-11")

@@ -164,6 +164,21 @@ def quarantined_keys(connection: psycopg.Connection[Any]) -> dict[str, list[str]
     return {row["fact"]: row["keys"] for row in rows}
 
 
+def unresolved_references(
+    connection: psycopg.Connection[Any], unknown: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Rows in quarantine that refer to something the catalogue did not have.
+
+    Args:
+        unknown: the reasons that say so.
+
+    Returns:
+        business_date, fact, row_key, column_name and the id referred to.
+    """
+    parameters = {"unknown": list(unknown)}
+    return connection.execute(statement("unresolved_references"), parameters).fetchall()
+
+
 def _record(
     connection: psycopg.Connection[Any],
     day: date,
