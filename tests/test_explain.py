@@ -19,10 +19,14 @@ import pytest
 from dagster._core.definitions.freshness import CronFreshnessPolicy
 from typer.testing import CliRunner
 
+from assets import as_of as as_of_module
+from assets import explain as explain_module
+from assets import ledger
 from assets.as_of import AsOfError, Origin, Then, as_of, parse_instant
 from assets.explain import Explanation, explain, explain_all
 from assets.ledger import read_ledger
 from assets.scoreboard import last_due
+from assets.statements import movements_view
 from local.ticketing.seed import seed
 from metrics.calendar import DayRange
 from metrics.datasets import DATASETS
@@ -253,6 +257,26 @@ def test_as_of_gives_what_readers_saw_before_and_after_a_correction(
     assert untouched.origin == Origin.PRESENT
     early = _as_of(platform, datetime(2026, 1, 1, tzinfo=UTC), "daily_metrics", correction.day)
     assert (early.origin, early.rows) == (Origin.ABSENT, None)
+
+
+def test_a_definition_that_changed_since_is_said_and_nothing_is_guessed(
+    platform: Deployment, correction: Correction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def doubled(lake: str = "lake") -> str:
+        return movements_view(lake).replace(
+            "amount_minor AS payments", "2 * amount_minor AS payments"
+        )
+
+    for module in (ledger, explain_module, as_of_module):
+        monkeypatch.setattr(module, "movements_view", doubled)
+    cell = Cell("daily_metrics", "payments", correction.event, correction.day, correction.currency)
+    found = _explain(platform, cell)
+    assert (found.found.value, found.total) == (correction.new, 2 * correction.new)
+    assert "computed with definition" in found.notes[0]
+    assert "publish the period anew" in found.notes[0]
+    then = _as_of(platform, correction.before, "daily_metrics", correction.day)
+    assert (then.origin, then.rows) == (Origin.UNKNOWN, None)
+    assert "computed with definition" in then.problem
 
 
 def test_the_passport_of_a_corrected_value_lists_its_restatement(
