@@ -13,14 +13,14 @@ import dagster as dg
 
 from assets.partitioning import OWNERS, SOURCE_POOL
 from assets.presentation import column_schema
-from assets.statements import code_version
+from assets.statements import MOVEMENTS, code_version
 from metrics.calendar import DayRange, business_date, parse_date
 from metrics.money import format_minor
 from metrics.registry import METRICS, MONEY
 from resources.fingerprint import Cell, fingerprint_sql, take_fingerprint
 from resources.lake import Lake
 from resources.source import Source
-from resources.source_contract import DAILY_FACTS, Reason
+from resources.source_contract import Reason
 from resources.warehouse import Warehouse
 from warehouse.late_days import quarantined_keys, record_differences, unresolved_references
 
@@ -51,7 +51,7 @@ def fingerprint_asset(daily: dg.DailyPartitionsDefinition, days: int) -> dg.Asse
             "Whether the source still gives the counts and sums of recent days as when they were"
             " read. Days that differ are late: the sensor late_data requests them."
         ),
-        deps=[fact.table for fact in DAILY_FACTS],
+        deps=[MOVEMENTS],
         group_name="trust",
         kinds={"duckdb", "postgres"},
         owners=OWNERS,
