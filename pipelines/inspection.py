@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from assets.explain import Explanation
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON; money is in minor units.")]
+_WIDEST = 10_000
 _EVENT = Annotated[int | None, typer.Option(help="Only this event.")]
 
 
@@ -61,19 +62,17 @@ def status(as_json: _JSON = False) -> None:
         ("fact", "newest day", "ingested until", "late days waiting"),
         ((f.fact, f.newest_day, f.ingested_until, f.late_days_waiting) for f in fresh.facts),
     )
-    columns = ("dataset", "complete through", "published at", "open", "provisional", "final")
     _table(
         console,
         "Datasets",
-        (*columns, "missing", "held back"),
+        ("dataset", "complete through", "published at", "open / provisional / final", "missing"),
         (
             (
                 d.dataset,
                 d.complete_through,
                 d.published_at,
-                *states.counts.get(d.dataset, {}).values(),
-                ", ".join(d.gaps),
-                ", ".join(d.held_back),
+                " / ".join(map(str, states.counts.get(d.dataset, {}).values())),
+                ", ".join(d.gaps) or "none",
             )
             for d in fresh.datasets
         ),
@@ -408,14 +407,18 @@ def _table(
     console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for number, name in enumerate(columns):
-        table.add_column(name, overflow="fold", no_wrap=number == 0)
+    for name in columns:
+        table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*(_text(value) for value in row))
-    console.print(table)
+    # In a narrow terminal lines go on below; folded cells would be hard to read, cut ones wrong.
+    natural = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    Console(width=max(natural, console.width)).print(table)
 
 
 def _pairs(console: Console, *pairs: tuple[str, object]) -> None:
