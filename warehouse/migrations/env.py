@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from warehouse.tables import metadata
+# Importing it completes the metadata: it adds its tables to those of warehouse.tables.
+from warehouse.export_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
