@@ -1,0 +1,56 @@
+-- Tickets grouped by their key; shares nothing with the rows' statement but the condition of a search.
+{%- from "newest.sql" import scope %}
+WITH {{ scope() }},
+latest AS (
+    SELECT ticket_id,
+           max_by({
+               'ticket_type_id': r.ticket_type_id, 'event_id': r.event_id, 'order_id': r.order_id,
+               'currency': r.currency, 'list_price': r.list_price_minor, 'charged': r.charged_minor,
+               'issued_at': r.issued_at, 'cancelled': r.cancelled_at IS NOT NULL,
+               'is_test': r.is_test
+           }, (coalesce(epoch_us(d.source_snapshot_at), 0), epoch_us(r.recorded_at),
+               r.business_date)) AS t
+    FROM lake.raw_tickets AS r
+    LEFT JOIN lake.source_totals AS d
+        ON d.business_date = r.business_date AND d.fact = 'tickets' AND d.measure = 'rows'
+    {%- if scoped %}
+    WHERE r.event_id IN (SELECT event_id FROM scope)
+    {%- endif %}
+    GROUP BY ticket_id
+),
+found AS (
+    SELECT ticket_id, t.order_id AS order_id, t.currency AS currency, t.list_price AS list_price,
+           t.charged AS charged, y.name AS ticket_type_name
+    FROM latest
+    LEFT JOIN lake.raw_ticket_types AS y ON y.ticket_type_id = t.ticket_type_id
+    WHERE ($include_test OR NOT t.is_test)
+      AND ($ticket_types IS NULL OR list_contains($ticket_types, t.ticket_type_id))
+      AND ($kinds IS NULL OR list_contains($kinds, y.kind))
+      AND ($sold_from IS NULL OR t.issued_at >= $sold_from)
+      AND ($sold_until IS NULL OR t.issued_at < $sold_until)
+      AND ($status IS NULL
+           OR list_contains($status, CASE WHEN t.cancelled THEN 'cancelled' ELSE 'issued' END))
+      AND ($checked_in IS NULL
+           OR (ticket_id IN (SELECT c.ticket_id FROM lake.raw_check_ins AS c)) = $checked_in)
+)
+{%- if search %},
+holders AS (
+    SELECT a.ticket_id, a.attendee_name, a.attendee_email, a.attendee_phone, a.contact_consent
+    FROM lake.raw_attendees AS a
+    LEFT JOIN lake.source_totals AS d
+        ON d.business_date = a.business_date AND d.fact = 'attendees' AND d.measure = 'rows'
+    ORDER BY d.source_snapshot_at DESC NULLS LAST, a.recorded_at DESC, a.business_date DESC
+),
+searched AS (
+    SELECT DISTINCT ON (ticket_id) ticket_id, attendee_name, attendee_email, attendee_phone,
+           contact_consent
+    FROM holders
+)
+{%- endif %}
+SELECT currency, count(*) AS row_count, sum(list_price) AS list_price, sum(charged) AS charged
+FROM found
+{%- if search %}
+LEFT JOIN searched USING (ticket_id)
+WHERE {{ search }}
+{%- endif %}
+GROUP BY currency

@@ -1,0 +1,18 @@
+{%- from "newest.sql" import newest, scope -%}
+WITH {{ scope() }},
+payments AS (
+    {{ newest("payments", "payment_id", scoped) }}
+)
+SELECT r.payment_id, r.order_id, r.event_id, e.name AS event_name, e.organizer_id,
+       o.name AS organizer_name, r.provider, r.instrument, r.amount_minor AS amount,
+       r.processing_fee_minor AS processing_fee,
+       r.currency, r.confirmed_at, r.is_test, r.recorded_at
+FROM payments AS r
+LEFT JOIN lake.raw_events AS e ON e.event_id = r.event_id
+LEFT JOIN lake.raw_organizers AS o ON o.organizer_id = e.organizer_id
+WHERE ($include_test OR NOT r.is_test)
+  AND ($providers IS NULL OR list_contains($providers, r.provider))
+  AND ($instruments IS NULL OR list_contains($instruments, r.instrument))
+  AND ($currencies IS NULL OR list_contains($currencies, r.currency))
+  AND ($confirmed_from IS NULL OR r.confirmed_at >= $confirmed_from)
+  AND ($confirmed_until IS NULL OR r.confirmed_at < $confirmed_until)
