@@ -34,6 +34,7 @@ from tests.test_extraction import source_of
 
 TIME_ZONE = "Africa/Nairobi"
 FIRST, LAST = date(2026, 2, 1), date(2026, 3, 10)
+EVERY_DAY = DayRange(TIME_ZONE, FIRST, LAST)
 ADMIN = Requester(role=Role.ADMIN)
 EVERY_KIND = {"kinds": ["admission", "add_on", "donation"]}
 LAKE = ("attendees", "orders", "requests", "payments", "refunds", "movements")
@@ -51,9 +52,8 @@ def platform(make_deployment: Callable[..., Deployment]) -> Deployment:
         seed=7,
         time_zone=TIME_ZONE,
     )
-    every = DayRange(TIME_ZONE, FIRST, LAST)
-    extract(deployment.lake, source_of(deployment), every, DAILY_FACTS, "all")
-    deployment.run("refresh_days", "2026-02-25", "2026-03-05")
+    extract(deployment.lake, source_of(deployment), EVERY_DAY, DAILY_FACTS, "all")
+    deployment.run("refresh_days", "2026-02-27", "2026-03-02")
     deployment.source(
         """CREATE TABLE late AS SELECT order_id FROM orders
         WHERE status = 'completed' AND completed_at < '2026-03-01' ORDER BY order_id LIMIT 200;
@@ -195,7 +195,8 @@ def test_the_file_s_totals_are_those_counted_beforehand_and_its_order_is_total(
     names = [column.name for column in definition.columns]
     request = validate(dataset, {}, names, ADMIN, catalogue(platform))
     written = []
-    for batch_rows in (100, 16_384):
+    # How rows are batched says nothing in the bytes; one dataset is enough to tell.
+    for batch_rows in (100, 16_384) if dataset == "orders" else (16_384,):
         with open_rows(sources, request, batch_rows=batch_rows) as rows:
             target, batches = io.BytesIO(), []
 
@@ -210,7 +211,7 @@ def test_the_file_s_totals_are_those_counted_beforehand_and_its_order_is_total(
         assert max(frame.height for frame in batches) <= 16_384
         written.append((rows.data_version, rows.as_of, target.getvalue()))
         keys = pl.concat(batches).select(definition.order)
-    assert written[0] == written[1]
+    assert written[0] == written[-1]
     assert keys.n_unique() == keys.height
     assert keys.equals(keys.sort(definition.order))
 
@@ -331,10 +332,9 @@ def test_an_organizer_gets_own_rows_only_whatever_is_asked_for(
     known = catalogue(platform)
     order = EXPORTS[dataset].order
     columns = list(dict.fromkeys(("event_id", "organizer_id", *order)))
-    rows, found = read(sources, known, dataset, {}, [*columns, "currency"][: len(columns)], own)
-    _, everything = read(sources, known, dataset, {}, columns)
+    rows, found = read(sources, known, dataset, {}, columns, own)
     assert set(found["organizer_id"]) == {organizer}
-    assert found.rows() == everything.filter(pl.col("organizer_id") == organizer).rows()
+    assert {known.events[event] for event in found["event_id"]} == {organizer}
     assert rows.totals.rows == found.height
 
 
@@ -440,7 +440,7 @@ def test_one_version_is_read_whatever_is_committed_meanwhile(
 ) -> None:
     known = catalogue(platform)
     before, expected = read(sources, known, "orders")
-    published, metrics = read(sources, known, "daily_metrics")
+    _, metrics = read(sources, known, "daily_metrics")
     request = validate("orders", {}, None, ADMIN, known)
     daily = validate("daily_metrics", {}, None, ADMIN, known)
     with open_rows(sources, request) as rows, open_rows(sources, daily) as days:
@@ -449,17 +449,21 @@ def test_one_version_is_read_whatever_is_committed_meanwhile(
             "UPDATE orders SET total_minor = total_minor + 100, tax_minor = tax_minor + 100"
             " WHERE completed_at IS NOT NULL"
         )
-        platform.run("refresh_days", "2026-03-05")
+        extract(platform.lake, source_of(platform), EVERY_DAY, DAILY_FACTS, "meanwhile")
+        with psycopg.connect(platform.settings.warehouse_owner_url.get_secret_value()) as owner:
+            owner.execute("UPDATE reporting.daily_metrics SET requests = requests + 1")
         assert pl.concat(rows.batches).equals(expected)
         assert pl.concat([first, *days.batches]).equals(metrics)
     after, changed = read(sources, known, "orders")
     assert after.data_version != before.data_version
     assert after.as_of > before.as_of
     assert not changed.equals(expected)
-    # Published rows have a version of their content: what was not read anew keeps it.
-    filters = {"days": {"first": "2026-03-01", "last": "2026-03-05"}}
-    assert read(sources, known, "daily_metrics")[0].data_version != published.data_version
-    assert read(sources, known, "daily_metrics", filters)[0].is_complete
+    published, seen = read(sources, known, "daily_metrics")
+    assert not seen.equals(metrics)
+    # A range's version is that of its own days, which have ended.
+    filters = {"days": {"first": "2026-03-01", "last": "2026-03-02"}}
+    assert read(sources, known, "daily_metrics", filters)[0].data_version != published.data_version
+    assert published.is_complete
     again, old = read(sources, known, "orders", snapshot=before.lake_snapshot)
     assert (again.data_version, again.as_of) == (before.data_version, before.as_of)
     assert old.equals(expected)
