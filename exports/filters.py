@@ -1,7 +1,7 @@
 """What rows an export is asked for: one typed model of filters for each dataset.
 
 Belongs here: the fields, their validation, how they are bound and how they are shown. Does not
-belong here: which events exist and whose they are (``exports.datasets``), or SQL.
+belong here: which events exist and whose they are (``exports.requests``), or SQL.
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ import psycopg
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from exports.columns import Description, Kind
-from exports.datasets import Catalogue, ExportRequest, Origin, named, validate
+from exports.datasets import Origin
 from exports.filters import Days
 from exports.masking import Treatment, mask_sql, search_sql
+from exports.requests import Catalogue, ExportRequest, named, validate
 from resources.lake import Lake, current_snapshot
 from resources.staging import buyer_key_macro
 
@@ -163,7 +164,7 @@ def open_rows(
 def warehouse_catalogue(
     connection: psycopg.Connection[Any], events: Sequence[int], ticket_types: Sequence[int]
 ) -> Catalogue:
-    """Which of the named events and ticket types are published; see ``datasets.named``.
+    """Which of the named events and ticket types are published; see ``requests.named``.
 
     Args:
         connection: as a role that may read ``reporting``, with ``row_factory=dict_row``.

@@ -31,14 +31,6 @@ RULE = "quarantine_rule"
 FOUND = "quarantine_found"
 EXACT = "_exact"
 """Suffix of the text of a numeric column, exactly as the source has it."""
-_SCHEMA = {
-    "fact": pl.String,
-    "row_key": pl.String,
-    "business_date": pl.Date,
-    "column_name": pl.String,
-    "reason": pl.String,
-    "found": pl.String,
-}
 _KNOWN = {
     "organizers": Reason.UNKNOWN_ORGANIZER,
     "events": Reason.UNKNOWN_EVENT,
@@ -241,11 +233,6 @@ def reason_counts(rows: pl.DataFrame) -> dict[str, int]:
     """Rows by ``column reason``, most frequent first."""
     counted = Counter(f"{c} {r}" for c, r in rows.select("column_name", "reason").iter_rows())
     return dict(counted.most_common())
-
-
-def no_rows() -> pl.DataFrame:
-    """A frame of unusable rows, empty."""
-    return pl.DataFrame(schema=_SCHEMA)
 
 
 class QuarantineError(RuntimeError):

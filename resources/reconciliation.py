@@ -22,7 +22,7 @@ from resources.lake import SOURCE_TOTALS
 from resources.source_contract import Fact
 
 HOP = "source -> raw"
-ROWS, RECORDED_UNTIL = "rows", "recorded_until"
+ROWS = "rows"
 _NAMED = 10
 _TOTALS = {
     "business_date": pl.Date,

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from exports.datasets import EXPORTS, Catalogue, named, validate
+from exports.datasets import EXPORTS
 from exports.filters import RequestError
 from exports.formats.csv_file import write_csv
 from exports.masking import Requester, Role
@@ -25,6 +25,7 @@ from exports.reading import (
     open_rows,
     warehouse_catalogue,
 )
+from exports.requests import Catalogue, named, validate
 from local.ticketing.seed import seed
 from metrics.calendar import DayRange
 from resources.extraction import extract

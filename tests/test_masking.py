@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from exports.datasets import EXPORTS, Catalogue, ExportRequest, validate
+from exports.datasets import EXPORTS
 from exports.filters import RequestError
 from exports.formats.registry import FORMATS
 from exports.masking import (
@@ -33,6 +33,7 @@ from exports.masking import (
     treatment,
 )
 from exports.reading import Sources, open_rows
+from exports.requests import Catalogue, ExportRequest, validate
 from local.ticketing.seed import seed
 from metrics.calendar import DayRange
 from resources.extraction import extract
