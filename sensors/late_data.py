@@ -53,6 +53,7 @@ _UNFINISHED = [
 _SETTLES = timedelta(minutes=45)
 _NEVER_SUBMITTED = timedelta(minutes=10)
 _RUNS_LOOKED_AT = 500
+"""Finished ones, newest first: several times what runs within the longest back-off, six hours."""
 
 
 def build_late_data(
@@ -135,9 +136,7 @@ def refresh_runs(
     """
     records = {
         record.dagster_run.run_id: record
-        for record in instance.get_run_records(
-            dg.RunsFilter(statuses=_UNFINISHED), limit=_RUNS_LOOKED_AT
-        )
+        for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
         if not _never_submitted(record, now)
     }
     if requested_since is not None:
