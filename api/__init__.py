@@ -1,0 +1,1 @@
+"""The read API: serves the finished tables over HTTP; it computes no metric."""
