@@ -88,6 +88,16 @@ class Settings(BaseSettings):
     quarantine_tolerance: int = Field(
         10, ge=0, description="Unusable rows of a fact that never stop a run."
     )
+    exports_keep_days: int = Field(7, ge=1, description="How long exported files are kept.")
+    exports_memory_limit: str = Field(
+        "256MB", description="DuckDB's memory in an export; more is spilled."
+    )
+    exports_spill_directory: Path | None = Field(
+        None, description="Where exports keep temporary files; None: the system's folder."
+    )
+    exports_encryption: str | None = Field(
+        "AES256", description="Server-side encryption of exported files; empty: none."
+    )
     duckdb_memory_limit: str = "512MB"
     duckdb_threads: int = Field(2, ge=1)
 

@@ -25,15 +25,28 @@ class FaultPoint(StrEnum):
     """Readers see the rows, Dagster was not told."""
 
 
-_armed: dict[FaultPoint, Callable[[], None]] = {}
+class ExportFaultPoint(StrEnum):
+    """A moment between two effects of an export that are not one transaction."""
+
+    RENDERING = "rendering"
+    """Some rows are written, nothing is uploaded that can be seen."""
+    UPLOADING = "uploading"
+    """A part of the file is in the store, the file is not."""
+    UPLOADED = "uploaded"
+    """File and manifest are there, the job does not know it."""
+    FINISHED = "finished"
+    """The job has succeeded, Dagster was not told."""
 
 
-def reached(point: FaultPoint) -> None:
+_armed: dict[StrEnum, Callable[[], None]] = {}
+
+
+def reached(point: FaultPoint | ExportFaultPoint) -> None:
     """Mark a moment in the code; does nothing unless a test armed it."""
     if action := _armed.get(point):
         action()
 
 
-def arm(point: FaultPoint, action: Callable[[], None]) -> None:
+def arm(point: FaultPoint | ExportFaultPoint, action: Callable[[], None]) -> None:
     """Have ``action`` called, in this process, whenever the point is reached."""
     _armed[point] = action
