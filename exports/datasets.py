@@ -8,6 +8,7 @@ sees what (``exports.masking``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -17,7 +18,11 @@ from exports.columns import Column, Kind, Series
 from exports.filters import Filters
 from exports.masking import Pii
 from metrics import datasets as published
-from metrics.registry import BASE_MEASURES, METRICS, MONEY, Distinct, Stored
+from metrics.registry import BASE_MEASURES, METRICS, MONEY, RATIOS, Distinct, Ratio, Stored
+from resources.source_contract import DAILY_FACTS
+
+EVENT = "event_id"
+"""Column that says which event a row belongs to."""
 
 
 class Origin(StrEnum):
@@ -36,12 +41,19 @@ class ExportColumn(Column):
         default: exported when no columns are named.
         pii: what personal data it holds; how it is given is said by ``exports.masking``.
         searched: ``part``: a search looks for the text in it; ``whole``: for exactly the text.
+        ratio: what it is computed of for each row; never summed.
     """
 
     description: str
     default: bool = True
     pii: Pii | None = None
     searched: str | None = None
+    ratio: Ratio | None = None
+
+    @property
+    def of_money(self) -> bool:
+        """Whether it is a ratio of an amount, in the currency's major unit."""
+        return self.ratio is not None and METRICS[self.ratio.numerator].unit == MONEY
 
     def written(self) -> Column:
         """The column as the formats know it."""
@@ -64,6 +76,8 @@ class ExportDataset:
         statement: the file of ``exports/sql`` that returns its rows; ``<statement>_totals`` counts
             and sums them, independently.
         order: columns that put the rows in one possible order; never personal data.
+        days: the filter that names the reporting days, or periods, whose rows are asked for.
+        facts: daily facts of the lake it is read from.
         tables: published tables it is read from; the first has the rows.
         period: slice of time of that table's partitions.
         series: where a chart makes sense and its columns are exported.
@@ -77,6 +91,8 @@ class ExportDataset:
     order: tuple[str, ...]
     filters: type[Filters]
     statement: str
+    days: str | None = None
+    facts: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     period: published.Period = "day"
     series: Series | None = None
@@ -86,6 +102,11 @@ class ExportDataset:
         for name in self.order:
             if self.by_name[name].pii is not None:
                 raise ValueError(f"{self.name}: rows must not be sorted by {name}")
+
+    @property
+    def has_events(self) -> bool:
+        """Whether each row belongs to one event, so that each event can have its own file."""
+        return EVENT in self.by_name
 
     @cached_property
     def by_name(self) -> dict[str, ExportColumn]:
@@ -133,7 +154,7 @@ def _key(
 _TEXT, _MONEY, _AT = Kind.TEXT, Kind.MONEY, Kind.INSTANT
 _ORGANIZER = _key("organizer_id", "Organizer of the event.", default=False)
 _ORGANIZER_NAME = _column("organizer_name", _TEXT, "Name of the organizer.", default=False)
-_EVENT = _key("event_id", "Event.")
+_EVENT = _key(EVENT, "Event.")
 _EVENT_NAME = _column("event_name", _TEXT, "Name of the event.")
 _CURRENCY = _column("currency", _TEXT, "ISO 4217 code.")
 _TEST = _column("is_test", Kind.BOOLEAN, "Of the test mode.", header="Test", default=False)
@@ -194,6 +215,8 @@ _ATTENDEES = ExportDataset(
     order=("event_id", "ticket_id"),
     filters=f.AttendeeFilters,
     statement="attendees",
+    days="sold",
+    facts=("tickets", "attendees", "check_ins"),
 )
 
 
@@ -225,6 +248,8 @@ def _orders(name: str, title: str, description: str, state: ExportColumn) -> Exp
         order=("event_id", "order_id"),
         filters=f.OrderFilters if name == "orders" else f.RequestFilters,
         statement=name,
+        days="completed" if name == "orders" else "placed",
+        facts=("orders",),
     )
 
 
@@ -249,6 +274,8 @@ _PAYMENTS = ExportDataset(
     order=("event_id", "payment_id"),
     filters=f.PaymentFilters,
     statement="payments",
+    days="confirmed",
+    facts=("payments",),
 )
 _REFUNDS = ExportDataset(
     name="refunds",
@@ -273,12 +300,16 @@ _REFUNDS = ExportDataset(
     order=("event_id", "refund_id"),
     filters=f.RefundFilters,
     statement="refunds",
+    days="succeeded",
+    facts=("refunds",),
 )
 
 _HEADLINES = (
     *("requests", "orders", "tickets_sold", "tickets_cancelled", "check_ins"),
     *("gross_revenue", "net_sales", "refunds", "net_collected", "organizer_net"),
+    *("aov", "request_conversion", "check_in_rate"),
 )
+_RATIO_HEADERS = {"aov": "Average order value"}
 
 
 def _metric(metric: Stored, *, default: bool) -> ExportColumn:
@@ -290,6 +321,23 @@ def _metric(metric: Stored, *, default: bool) -> ExportColumn:
         total=not money and not isinstance(metric, Distinct),
         default=default,
     )
+
+
+def _ratios(names: Sequence[str]) -> list[ExportColumn]:
+    """The ratios whose two terms are among a dataset's metrics."""
+    return [
+        ExportColumn(
+            name=ratio.name,
+            header=_RATIO_HEADERS.get(ratio.name, ratio.name.replace("_", " ").capitalize()),
+            kind=Kind.DECIMAL,
+            description=f"{ratio.definition} {ratio.formula} of the row, rounded half away from"
+            " zero to 4 places; of money in the currency's major unit.",
+            default=ratio.name in _HEADLINES,
+            ratio=ratio,
+        )
+        for ratio in RATIOS.values()
+        if {ratio.numerator, ratio.denominator} <= set(names)
+    ]
 
 
 _MOVEMENTS = ExportDataset(
@@ -317,6 +365,8 @@ _MOVEMENTS = ExportDataset(
     order=("business_date", "movement_id"),
     filters=f.MovementFilters,
     statement="movements",
+    days="days",
+    facts=tuple(fact.name for fact in DAILY_FACTS),
 )
 
 _KINDS = {"bigint": Kind.INTEGER, "date": Kind.DATE, "text": Kind.TEXT, "timestamptz": Kind.INSTANT}
@@ -350,16 +400,18 @@ def _finished(
     metrics = [_metric(m, default=every or m.name in _HEADLINES) for m in dataset.metrics]
     names = [metric.name for metric in metrics]
     day = dataset.grain[0].name
+    days = {"day": "days", "week": "starting", "month": "starting"}.get(dataset.period)
     drawn = [n for n in ("gross_revenue", "payments", "ticket_revenue") if n in names][:1]
     return ExportDataset(
         name=dataset.name,
         title=title,
         description=dataset.description,
         origin=Origin.WAREHOUSE,
-        columns=(*dimensions, *metrics),
+        columns=(*dimensions, *metrics, *_ratios(names)),
         order=tuple(column.name for column in dataset.grain),
         filters=filters,
         statement=statement,
+        days=days,
         tables=tuple(dict.fromkeys((dataset.name, "event_summary"))),
         period=dataset.period,
         series=None if dataset.period == "all" else Series(day=day, values=tuple(drawn)),
@@ -371,6 +423,7 @@ _REVENUE_METRICS = (
     *("refunds", "chargebacks", "net_collected", "platform_fees", "processing_fees"),
     "organizer_net",
 )
+_REVENUE_COUNTS = ("requests", "paid_orders", "checkouts", "visitors", "check_ins")
 REVENUE = ExportDataset(
     name="revenue",
     title="Revenue",
@@ -382,10 +435,13 @@ REVENUE = ExportDataset(
         _column("first_day", Kind.DATE, "First published day that is in the sums.", default=False),
         _column("last_day", Kind.DATE, "Last published day that is in the sums.", default=False),
         *(_metric(METRICS[name], default=True) for name in _REVENUE_METRICS),
+        *(_metric(METRICS[name], default=False) for name in _REVENUE_COUNTS),
+        *_ratios([*_REVENUE_METRICS, *_REVENUE_COUNTS]),
     ),
     order=("organizer_id", "event_id", "currency"),
     filters=f.DayFilters,
     statement="revenue",
+    days="days",
     tables=("daily_metrics", "event_summary"),
 )
 

@@ -10,13 +10,10 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from exports.datasets import ExportDataset
+from exports.datasets import EVENT, ExportDataset
 from exports.filters import Problem, RequestError, Switch
 from exports.formats.csv_file import CsvOptions
 from exports.formats.registry import FORMATS
-
-EVENT = "event_id"
-"""Column of a row's event, by which ``file_per_event`` tells rows apart."""
 
 
 class Options(BaseModel):
@@ -82,15 +79,10 @@ def parse_options(
     except ValidationError as error:
         problems = [_problem(format_name, model, dict(found)) for found in error.errors()]
         raise RequestError(problems) from None
-    if options.by_event and dataset is not None and not can_be_split(dataset):
+    if options.by_event and dataset is not None and not dataset.has_events:
         names = f"{dataset.name} has no column {EVENT}: its rows belong to no single event"
         raise RequestError([Problem("options.packaging", f"{names}; ask for one_file")])
     return options
-
-
-def can_be_split(dataset: ExportDataset) -> bool:
-    """Whether each row of a dataset belongs to one event."""
-    return EVENT in dataset.by_name
 
 
 def _problem(format_name: str, model: type[Options], found: dict[str, Any]) -> Problem:

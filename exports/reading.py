@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -27,10 +27,13 @@ import psycopg
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from exports.columns import Description, Kind
-from exports.datasets import Origin
+from exports.coverage import gaps, label
+from exports.datasets import EVENT, Origin
 from exports.filters import Days
 from exports.masking import Treatment, mask_sql, search_sql
 from exports.requests import Catalogue, ExportRequest, named, validate
+from metrics.calendar import parse_date
+from metrics.money import currency_exponents
 from resources.lake import Lake, current_snapshot
 from resources.staging import buyer_key_macro
 
@@ -83,18 +86,26 @@ class ExportRows:
     """An export that is ready to be written.
 
     Attributes:
+        dataset: its name.
         description: for the formats.
         totals: known before the first row is read.
         lake_snapshot: DuckLake snapshot that is read; None for published tables.
-        is_complete: False where a published period that is read is still going on.
+        is_complete: False where a published period that is read is still going on, or is missing.
+        missing: runs of days, weeks or months (by their starts) that were asked for and are not
+            published, or for the lake not loaded. Where no days are asked for, or an end is left
+            open, what is missing between the first and the last that are there.
+        by_event: totals of each event, if it was asked for; see ``open_rows``.
         batches: the rows, once; usable only inside ``open_rows``. Raises ``IncompleteReadError``
             at the end if they are not as many as counted.
     """
 
+    dataset: str
     description: Description
     totals: ControlTotals
     lake_snapshot: int | None
     is_complete: bool
+    missing: tuple[Days, ...]
+    by_event: Mapping[int, ControlTotals] | None
     batches: Iterator[pl.DataFrame]
 
     @property
@@ -110,9 +121,12 @@ class ExportRows:
 
 @dataclass(frozen=True)
 class _Version:
+    """What is read, the starts of the periods that are there, and those that are going on."""
+
     data_version: str
     as_of: datetime
-    is_complete: bool = True
+    present: tuple[date, ...] = ()
+    going_on: tuple[date, ...] = ()
 
 
 @contextmanager
@@ -122,16 +136,20 @@ def open_rows(
     *,
     snapshot: int | None = None,
     batch_rows: int = BATCH_ROWS,
+    by_event: bool = False,
 ) -> Iterator[ExportRows]:
     """Count, sum and open the rows of an export.
 
     Args:
         snapshot: lake snapshot to read, for a dataset of the lake; None for the present one.
         batch_rows: rows a batch at most.
+        by_event: sort the rows by event first, and count and sum each event apart. Events that
+            were named and have no rows are there with totals of zero. The frames then have the
+            column ``event_id`` even if it is not exported.
 
     Raises:
         RequestError: an event or ticket type asked for no longer exists for the requester.
-        NotPublishedError: nothing of a published table is there yet.
+        NotPublishedError: nothing of the days asked for is there yet.
         SnapshotExpiredError: the lake snapshot is older than the lake's retention.
     """
     dataset = request.dataset
@@ -141,14 +159,17 @@ def open_rows(
         version = (
             _published_version(connection, request)
             if read is None
-            else _lake_version(connection, read)
+            else _lake_version(connection, request, read)
         )
-        totals = _totals(connection, sources, request)
+        missing = gaps(dataset.period, request.days, version.present) if version.present else ()
+        found = _totals(connection, sources, request, by_event)
+        totals = added(found.values())
         yield ExportRows(
+            dataset=dataset.name,
             description=Description(
                 title=dataset.title,
                 columns=tuple(column.written() for column in request.columns),
-                filters=request.labels,
+                filters=(*request.labels, *_coverage(request, version, missing)),
                 data_version=version.data_version,
                 as_of=version.as_of,
                 time_zone=ZoneInfo(sources.time_zone),
@@ -156,9 +177,26 @@ def open_rows(
             ),
             totals=totals,
             lake_snapshot=read,
-            is_complete=version.is_complete,
-            batches=_batches(connection, sources, request, totals.rows, batch_rows),
+            is_complete=not missing and not version.going_on,
+            missing=missing,
+            by_event=found if by_event else None,
+            batches=_batches(connection, sources, request, totals.rows, batch_rows, by_event),
         )
+
+
+def _coverage(
+    request: ExportRequest, version: _Version, missing: tuple[Days, ...]
+) -> Iterator[tuple[str, str]]:
+    """What a file says of the days, weeks or months it has, beside the filters."""
+    there = "loaded" if request.dataset.origin is Origin.LAKE else "published"
+    asked = request.days
+    if version.present and (asked is None or asked.first is None or asked.last is None):
+        span = Days(first=version.present[0], last=version.present[-1])
+        yield f"{there} {request.dataset.period}s".capitalize(), label([span])
+    if missing:
+        yield f"Not {there} yet", label(missing)
+    if version.going_on:
+        yield "Not complete yet", ", ".join(map(str, version.going_on))
 
 
 def warehouse_catalogue(
@@ -172,6 +210,39 @@ def warehouse_catalogue(
     values = {"events": list(events), "ticket_types": list(ticket_types)}
     rows = connection.execute(_text("warehouse_catalogue.sql").encode(), values).fetchall()
     return _catalogue((row["what"], row["key"], row["owner"]) for row in rows)
+
+
+def lake_catalogue(lake: Lake, events: Sequence[int], ticket_types: Sequence[int]) -> Catalogue:
+    """Which of the named events and ticket types exist, published and sold or not."""
+    with lake.session() as connection:
+        return _lake_catalogue(connection, events, ticket_types)
+
+
+def find_catalogue(
+    connection: psycopg.Connection[Any],
+    lake: Lake,
+    events: Sequence[int],
+    ticket_types: Sequence[int],
+) -> Catalogue:
+    """The same, asking the lake, which takes half a second, only for what is not published.
+
+    A new event is published with the next run, a ticket type with its first sale.
+
+    Args:
+        connection: see ``warehouse_catalogue``.
+    """
+    found = warehouse_catalogue(connection, events, ticket_types)
+    if set(events) <= set(found.events) and set(ticket_types) <= set(found.ticket_types):
+        return found
+    return lake_catalogue(lake, events, ticket_types)
+
+
+def _lake_catalogue(
+    connection: duckdb.DuckDBPyConnection, events: Sequence[int], ticket_types: Sequence[int]
+) -> Catalogue:
+    values = {"events": list(events), "ticket_types": list(ticket_types)}
+    found = _run(connection, _text("lake_catalogue.sql"), values).fetchall()
+    return _catalogue((row[0], row[1], row[2]) for row in found)
 
 
 def _catalogue(rows: Iterator[tuple[str, int, int]]) -> Catalogue:
@@ -207,71 +278,103 @@ def _check_again(connection: duckdb.DuckDBPyConnection, request: ExportRequest) 
     events, ticket_types = named(raw)
     if not events and not ticket_types:
         return
-    values = {"events": list(events), "ticket_types": list(ticket_types)}
-    found = _run(connection, _text("lake_catalogue.sql"), values).fetchall()
     names = [column.name for column in request.columns]
-    catalogue = _catalogue((row[0], row[1], row[2]) for row in found)
+    catalogue = _lake_catalogue(connection, events, ticket_types)
     validate(request.dataset.name, raw, names, request.requester, catalogue)
 
 
-def _lake_version(connection: duckdb.DuckDBPyConnection, snapshot: int) -> _Version:
+def _lake_version(
+    connection: duckdb.DuckDBPyConnection, request: ExportRequest, snapshot: int
+) -> _Version:
     row = connection.execute(
         "SELECT snapshot_time FROM ducklake_snapshots('lake') WHERE snapshot_id = $snapshot",
         {"snapshot": snapshot},
     ).fetchone()
     if row is None:
         raise NotPublishedError(f"lake snapshot {snapshot} is not there")
-    return _Version(f"lake-{snapshot}", row[0])
+    values = {"facts": list(request.dataset.facts), **_asked(request)}
+    days = _run(connection, _text("loaded_days.sql"), values).fetchall()
+    if not days:
+        within = f" {request.days}" if request.days else ""
+        raise NotPublishedError(
+            f"no day of {request.dataset.name}{within} is loaded yet; materialize the raw tables,"
+            " then export again"
+        )
+    return _Version(f"lake-{snapshot}", row[0], tuple(day for (day,) in days))
 
 
 def _published_version(connection: duckdb.DuckDBPyConnection, request: ExportRequest) -> _Version:
     """Hash of the versions of every partition that is read, and when the newest was published."""
-    days: Days | None = getattr(request.filters, "days", None)
-    if request.dataset.period in ("week", "month"):
-        days = getattr(request.filters, "starting", None)
-    digest, published, complete = hashlib.sha256(), [], True
+    digest, published = hashlib.sha256(), []
+    present: list[date] = []
+    going_on: list[date] = []
     for number, table in enumerate(request.dataset.tables):
-        bounded = number == 0 and request.dataset.period != "all" and days is not None
-        found = _run(
-            connection,
-            _text("publications.sql"),
-            {
-                "dataset": table,
-                "first": days.first.isoformat() if bounded and days and days.first else None,
-                "last": days.last.isoformat() if bounded and days and days.last else None,
-            },
-        ).fetchall()
+        periods = number == 0 and request.dataset.days is not None
+        asked = _asked(request) if periods else {"first": None, "last": None}
+        values = {name: day and day.isoformat() for name, day in asked.items()}
+        statement = _text("publications.sql")
+        found = _run(connection, statement, {"dataset": table, **values}).fetchall()
         if not found:
-            within = f" {days}" if bounded else ""
+            within = f" {request.days}" if periods and request.days else ""
             raise NotPublishedError(
                 f"nothing of {table}{within} is published yet; materialize it, then export again"
             )
         for name, key, version, at, is_complete in found:
             digest.update(f"{name}\0{key}\0{version}\n".encode())
             published.append(at)
-            complete = complete and (is_complete or number > 0)
-    return _Version(digest.hexdigest()[:16], max(published), complete)
+            if periods:
+                present.append(parse_date(key))
+                going_on += [] if is_complete else present[-1:]
+    return _Version(digest.hexdigest()[:16], max(published), tuple(present), tuple(going_on))
+
+
+def _asked(request: ExportRequest) -> dict[str, date | None]:
+    days = request.days
+    return {"first": days.first if days else None, "last": days.last if days else None}
 
 
 def _totals(
-    connection: duckdb.DuckDBPyConnection, sources: Sources, request: ExportRequest
-) -> ControlTotals:
-    statement = _render(f"{request.dataset.statement}_totals.sql", request)
+    connection: duckdb.DuckDBPyConnection, sources: Sources, request: ExportRequest, by_event: bool
+) -> dict[int, ControlTotals]:
+    """Totals by event; of all rows together, under 0, unless each event is counted apart."""
+    statement = _render(f"{request.dataset.statement}_totals.sql", request, by_event=by_event)
     result = _run(connection, statement, _parameters(sources, request))
     names = [description[0] for description in result.description]
-    rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-    money: dict[str, dict[str, int]] = {}
-    counts = {c.name: 0 for c in request.columns if c.kind is Kind.INTEGER and c.total}
-    for row in rows:
-        for column in request.columns:
-            if column.kind is Kind.MONEY and row[column.name] is not None:
-                money.setdefault(row["currency"], {})[column.name] = int(row[column.name])
-        for name in counts:
-            counts[name] += int(row[name] or 0)
+    money = [c.name for c in request.columns if c.kind is Kind.MONEY]
+    counted = [c.name for c in request.columns if c.kind is Kind.INTEGER and c.total]
+    events = (request.filters.events or ()) if by_event else (0,)
+    rows: dict[int, list[dict[str, Any]]] = {event: [] for event in events}
+    for values in result.fetchall():
+        row = dict(zip(names, values, strict=True))
+        rows.setdefault(row.get(EVENT, 0), []).append(row)
+    return {event: _total(rows[event], money, counted) for event in sorted(rows)}
+
+
+def _total(rows: list[dict[str, Any]], money: list[str], counted: list[str]) -> ControlTotals:
+    sums = {
+        row["currency"]: {name: int(row[name]) for name in money if row[name] is not None}
+        for row in sorted(rows, key=lambda row: row["currency"] or "")
+    }
     return ControlTotals(
         rows=sum(row["row_count"] for row in rows),
-        money={code: money[code] for code in sorted(money)},
-        counts=counts,
+        money={code: amounts for code, amounts in sums.items() if amounts},
+        counts={name: sum(int(row[name] or 0) for row in rows) for name in counted},
+    )
+
+
+def added(totals: Iterable[ControlTotals]) -> ControlTotals:
+    """The totals of several parts together."""
+    rows, money, counts = 0, dict[str, dict[str, int]](), dict[str, int]()
+    for part in totals:
+        rows += part.rows
+        for code, amounts in part.money.items():
+            of_code = money.setdefault(code, {})
+            for name, amount in amounts.items():
+                of_code[name] = of_code.get(name, 0) + amount
+        for name, count in part.counts.items():
+            counts[name] = counts.get(name, 0) + count
+    return ControlTotals(
+        rows=rows, money={code: money[code] for code in sorted(money)}, counts=counts
     )
 
 
@@ -281,19 +384,23 @@ def _batches(
     request: ExportRequest,
     expected: int,
     batch_rows: int,
+    by_event: bool,
 ) -> Iterator[pl.DataFrame]:
+    order, names = request.dataset.order, {column.name for column in request.columns}
     statement = (
         _environment()
         .from_string(_text("rows.sql"))
         .render(
-            columns=[
-                f"{mask_sql(f'found.{column.name}', given)} AS {column.name}"
+            columns=request.columns,
+            masked={
+                column.name: mask_sql(f"found.{column.name}", request.treatment(column))
                 for column in request.columns
-                for given in (request.treatment(column),)
-            ],
+            },
+            currencies=_currencies(),
+            event=EVENT if by_event and EVENT not in names else None,
             relation=_render(f"{request.dataset.statement}.sql", request),
             search=_search(request),
-            order=request.dataset.order,
+            order=dict.fromkeys((EVENT, *order)) if by_event else order,
         )
     )
     read = 0
@@ -309,6 +416,15 @@ def _batches(
             f"{request.dataset.name}: {expected:,} rows were counted, {read:,} came; the file must"
             " not be used"
         )
+
+
+@cache
+def _currencies() -> dict[int, tuple[str, ...]]:
+    """Decimal places → the currencies that have so many."""
+    codes: dict[int, tuple[str, ...]] = {}
+    for code, places in sorted(currency_exponents().items()):
+        codes[places] = (*codes.get(places, ()), code)
+    return codes
 
 
 def _parameters(sources: Sources, request: ExportRequest) -> dict[str, object]:
@@ -337,7 +453,7 @@ def _keyed(request: ExportRequest) -> bool:
     )
 
 
-def _render(name: str, request: ExportRequest) -> str:
+def _render(name: str, request: ExportRequest, *, by_event: bool = False) -> str:
     dataset = request.dataset
     return (
         _environment()
@@ -345,6 +461,7 @@ def _render(name: str, request: ExportRequest) -> str:
         .render(
             scoped=request.filters.events is not None or request.requester.organizer_id is not None,
             keyed=_keyed(request),
+            by_event=by_event,
             search=_search(request),
             summed=[c.name for c in dataset.columns if c.kind is Kind.MONEY or c.total],
             table=dataset.tables[0] if dataset.tables else None,

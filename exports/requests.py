@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from exports import filters as f
 from exports.columns import Series
 from exports.datasets import EXPORTS, ExportColumn, ExportDataset
-from exports.filters import Filters, Problem, RequestError
+from exports.filters import Days, Filters, Problem, RequestError
 from exports.masking import Pii, Requester, Treatment, treatment
 
 
@@ -42,6 +42,11 @@ class ExportRequest:
     def treatment(self, column: ExportColumn) -> Treatment:
         """How the requester is given a column."""
         return treatment(self.dataset.name, column.name, self.requester)
+
+    @property
+    def days(self) -> Days | None:
+        """The days asked for by which the dataset's rows are loaded or published."""
+        return getattr(self.filters, self.dataset.days) if self.dataset.days else None
 
     @property
     def disclosed(self) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import polars as pl
 
+from exports.bulk import EventArchive, split
 from exports.columns import Description
 from exports.formats.registry import FORMATS
 from exports.formats.writing import Result
@@ -86,11 +87,42 @@ def write_export(
         ExportContentError: rows that the format cannot hold.
         IncompleteReadError: the file does not have what was counted; it must not be used.
     """
-    result = write_file(
-        _watched(rows.batches, progress), rows.description, format_name, options, target, spill
-    )
+    batches = _watched(rows.batches, progress)
+    if options.by_event:
+        return _write_by_event(batches, rows, format_name, options, target, spill)
+    result = write_file(batches, rows.description, format_name, options, target, spill)
     check(result, rows.totals, rows.description.title)
     return Written(result=result)
+
+
+def _write_by_event(
+    batches: Iterable[pl.DataFrame],
+    rows: ExportRows,
+    format_name: str,
+    options: Options,
+    target: BinaryIO,
+    spill: SpillFactory,
+) -> Written:
+    if rows.by_event is None:
+        raise ValueError("rows were not opened by event")
+    entries = []
+    with EventArchive(target, format_name) as archive:
+        for event in split(batches, rows.by_event.items(), rows.description):
+            name = f"{rows.dataset}-event-{event.event_id}.{FORMATS[format_name].extension}"
+            with archive.entry(name, event.totals.rows) as entry:
+                result = write_file(
+                    event.batches,
+                    event.description,
+                    format_name,
+                    options,
+                    cast("BinaryIO", entry),
+                    spill,
+                )
+            check(result, event.totals, name)
+            entries.append(Entry(name=name, event_id=event.event_id, result=result))
+    result = archive.result([entry.result for entry in entries])
+    check(result, rows.totals, rows.description.title)
+    return Written(result=result, entries=tuple(entries))
 
 
 def write_file(

@@ -19,8 +19,8 @@ latest AS (
     GROUP BY ticket_id
 ),
 found AS (
-    SELECT ticket_id, t.order_id AS order_id, t.currency AS currency, t.list_price AS list_price,
-           t.charged AS charged, y.name AS ticket_type_name
+    SELECT ticket_id, t.event_id AS event_id, t.order_id AS order_id, t.currency AS currency,
+           t.list_price AS list_price, t.charged AS charged, y.name AS ticket_type_name
     FROM latest
     LEFT JOIN lake.raw_ticket_types AS y ON y.ticket_type_id = t.ticket_type_id
     WHERE ($include_test OR NOT t.is_test)
@@ -47,10 +47,10 @@ searched AS (
     FROM holders
 )
 {%- endif %}
-SELECT currency, count(*) AS row_count, sum(list_price) AS list_price, sum(charged) AS charged
+SELECT currency{{ ", event_id" if by_event }}, count(*) AS row_count, sum(list_price) AS list_price, sum(charged) AS charged
 FROM found
 {%- if search %}
 LEFT JOIN searched USING (ticket_id)
 WHERE {{ search }}
 {%- endif %}
-GROUP BY currency
+GROUP BY currency{{ ", event_id" if by_event }}

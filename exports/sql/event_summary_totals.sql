@@ -1,5 +1,5 @@
 -- The published table summed as it stands.
-SELECT currency, count(*) AS row_count
+SELECT currency{{ ", event_id" if by_event }}, count(*) AS row_count
        {%- for column in summed %}, sum({{ column }}) AS {{ column }}{% endfor %}
 FROM warehouse.reporting.event_summary
 WHERE organizer_id = coalesce($organizer_id, organizer_id)
@@ -11,4 +11,4 @@ WHERE organizer_id = coalesce($organizer_id, organizer_id)
   {%- if search %}
   AND {{ search }}
   {%- endif %}
-GROUP BY currency
+GROUP BY currency{{ ", event_id" if by_event }}

@@ -1,6 +1,6 @@
 -- The published table summed as it stands.
 {%- set by_day = "starting" if period in ("week", "month") else "days" %}
-SELECT currency, count(*) AS row_count
+SELECT currency{{ ", event_id" if by_event }}, count(*) AS row_count
        {%- for column in summed %}, sum({{ column }}) AS {{ column }}{% endfor %}
 FROM warehouse.reporting.{{ table }}
 WHERE {{ day }} BETWEEN coalesce(${{ by_day }}_first, DATE '0001-01-01')
@@ -15,4 +15,4 @@ WHERE {{ day }} BETWEEN coalesce(${{ by_day }}_first, DATE '0001-01-01')
   AND (list_contains($ticket_types, ticket_type_id) OR $ticket_types IS NULL)
   AND (list_contains($kinds, ticket_type_kind) OR $kinds IS NULL)
   {%- endif %}
-GROUP BY currency
+GROUP BY currency{{ ", event_id" if by_event }}

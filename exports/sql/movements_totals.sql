@@ -1,5 +1,5 @@
 -- The ledger summed as it stands.
-SELECT currency, count(*) AS row_count
+SELECT currency{{ ", event_id" if by_event }}, count(*) AS row_count
        {%- for column in summed %}, sum({{ column }}) AS {{ column }}{% endfor %}
 FROM lake.movements
 WHERE business_date BETWEEN coalesce($days_first, DATE '0001-01-01')
@@ -10,4 +10,4 @@ WHERE business_date BETWEEN coalesce($days_first, DATE '0001-01-01')
   AND (organizer_id = $organizer_id OR $organizer_id IS NULL)
   AND (list_contains($events, event_id) OR $events IS NULL)
   {%- endif %}
-GROUP BY currency
+GROUP BY currency{{ ", event_id" if by_event }}

@@ -13,7 +13,8 @@ latest AS (
     {%- endif %}
     GROUP BY order_id
 )
-SELECT n.currency AS currency, count(*) AS row_count, sum(n.discount_minor) AS discount,
+SELECT n.currency AS currency{{ ", n.event_id AS event_id" if by_event }}, count(*) AS row_count,
+       sum(n.discount_minor) AS discount,
        sum(n.buyer_fees_minor) AS buyer_fees, sum(n.tax_minor) AS tax, sum(n.total_minor) AS total,
        sum(n.platform_fee_minor) AS platform_fee
 FROM latest
@@ -25,4 +26,4 @@ WHERE NOT (n.is_test AND NOT $include_test)
   AND (list_contains($status, 'completed') AND n.cancelled_at IS NULL
        OR list_contains($status, 'cancelled') AND n.cancelled_at IS NOT NULL
        OR $status IS NULL)
-GROUP BY n.currency
+GROUP BY n.currency{{ ", n.event_id" if by_event }}

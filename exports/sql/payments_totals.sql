@@ -13,7 +13,8 @@ latest AS (
     {%- endif %}
     GROUP BY payment_id
 )
-SELECT n.currency AS currency, count(*) AS row_count, sum(n.amount_minor) AS amount,
+SELECT n.currency AS currency{{ ", n.event_id AS event_id" if by_event }}, count(*) AS row_count,
+       sum(n.amount_minor) AS amount,
        sum(n.processing_fee_minor) AS processing_fee
 FROM latest
 WHERE NOT (n.is_test AND NOT $include_test)
@@ -22,4 +23,4 @@ WHERE NOT (n.is_test AND NOT $include_test)
   AND (list_contains($currencies, n.currency) OR $currencies IS NULL)
   AND n.confirmed_at >= coalesce($confirmed_from, n.confirmed_at)
   AND ($confirmed_until IS NULL OR n.confirmed_at < $confirmed_until)
-GROUP BY n.currency
+GROUP BY n.currency{{ ", n.event_id" if by_event }}

@@ -13,7 +13,8 @@ latest AS (
     {%- endif %}
     GROUP BY refund_id
 )
-SELECT n.currency AS currency, count(*) AS row_count, sum(n.amount_minor) AS amount,
+SELECT n.currency AS currency{{ ", n.event_id AS event_id" if by_event }}, count(*) AS row_count,
+       sum(n.amount_minor) AS amount,
        sum(n.platform_fee_returned_minor) AS platform_fee_returned,
        sum(n.processing_fee_returned_minor) AS processing_fee_returned
 FROM latest
@@ -23,4 +24,4 @@ WHERE NOT (n.is_test AND NOT $include_test)
   AND (list_contains($currencies, n.currency) OR $currencies IS NULL)
   AND n.succeeded_at >= coalesce($succeeded_from, n.succeeded_at)
   AND ($succeeded_until IS NULL OR n.succeeded_at < $succeeded_until)
-GROUP BY n.currency
+GROUP BY n.currency{{ ", n.event_id" if by_event }}

@@ -1,5 +1,5 @@
 -- The published days summed as they stand.
-SELECT currency, count(DISTINCT (organizer_id, event_id)) AS row_count
+SELECT currency{{ ", event_id" if by_event }}, count(DISTINCT (organizer_id, event_id)) AS row_count
        {%- for column in summed %}, sum({{ column }}) AS {{ column }}{% endfor %}
 FROM warehouse.reporting.daily_metrics
 WHERE business_date BETWEEN coalesce($days_first, DATE '0001-01-01')
@@ -7,4 +7,4 @@ WHERE business_date BETWEEN coalesce($days_first, DATE '0001-01-01')
   AND organizer_id = coalesce($organizer_id, organizer_id)
   AND (list_contains($events, event_id) OR $events IS NULL)
   AND (list_contains($currencies, currency) OR $currencies IS NULL)
-GROUP BY currency
+GROUP BY currency{{ ", event_id" if by_event }}

@@ -1,5 +1,14 @@
--- The chosen columns of a dataset's rows, masked, in their one order.
-SELECT {{ columns | join(", ") }}
+-- The chosen columns of a dataset's rows, masked, in their one order; ratios are computed of the row.
+{%- from "ratio.sql" import ratio %}
+SELECT
+{%- for column in columns %}
+       {{ ratio(column.ratio, currencies if column.of_money else none) if column.ratio
+          else masked[column.name] }} AS {{ column.name }}
+       {{- "," if not loop.last }}
+{%- endfor %}
+{%- if event %},
+       found.{{ event }}
+{%- endif %}
 FROM (
 {{ relation }}
 ) AS found
