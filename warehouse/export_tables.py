@@ -1,4 +1,4 @@
-"""The ops tables of exports: jobs, their history, recurring exports, and who saw personal data.
+"""The ops tables of exports: jobs and their history, recurring exports, who saw personal data.
 
 Belongs here: columns, keys, constraints, indexes and comments. Does not belong here: writing rows
 (``warehouse.export_states``, ``warehouse.access_log``), or row security and the function that
@@ -12,7 +12,14 @@ from sqlalchemy.dialects.postgresql import BYTEA, JSONB, UUID
 
 from warehouse.tables import metadata
 
-__all__ = ["ACCESS_LOG", "EXPORT_JOBS", "EXPORT_JOB_EVENTS", "EXPORT_SCHEDULES", "metadata"]
+__all__ = [
+    "ACCESS_LOG",
+    "EXPORT_JOBS",
+    "EXPORT_JOB_EVENTS",
+    "EXPORT_RIGHTS",
+    "EXPORT_SCHEDULES",
+    "metadata",
+]
 
 _ROLES = "'admin', 'super_admin', 'organizer'"
 _NOW = sa.text("clock_timestamp()")
@@ -85,6 +92,33 @@ def _requested_checks() -> tuple[sa.CheckConstraint, ...]:
     )
 
 
+EXPORT_RIGHTS = sa.Table(
+    "export_rights",
+    metadata,
+    sa.Column("account", sa.Text(), primary_key=True, comment="Account of the platform."),
+    _text("role", "Its role when it was last seen: admin, super_admin or organizer."),
+    sa.Column(
+        "organizer_id",
+        sa.BigInteger(),
+        nullable=True,
+        comment="Organizer it acted for then; none for admins.",
+    ),
+    _now("granted_at", "Since when it has this role and organizer."),
+    _now("seen_at", "When it last proved them, to the hour; a right not seen for long is stale."),
+    _maybe("revoked_at", "Since when the right is taken away; being seen does not give it back."),
+    _text("revoked_reason", "Why, for its owner to read.", nullable=True),
+    sa.CheckConstraint("btrim(account) <> ''", name="account"),
+    sa.CheckConstraint(f"role IN ({_ROLES})", name="role"),
+    sa.CheckConstraint("(role = 'organizer') = (organizer_id IS NOT NULL)", name="organizer"),
+    sa.CheckConstraint("seen_at >= granted_at", name="seen"),
+    sa.CheckConstraint(
+        "(revoked_at IS NULL) = (revoked_reason IS NULL) AND btrim(revoked_reason) <> ''",
+        name="revoked",
+    ),
+    schema="ops",
+    comment="Accounts that may own recurring exports, as their last verified call showed them.",
+)
+
 EXPORT_SCHEDULES = sa.Table(
     "export_schedules",
     metadata,
@@ -103,6 +137,16 @@ EXPORT_SCHEDULES = sa.Table(
         server_default="0",
         comment="Jobs that failed since the last one that succeeded.",
     ),
+    _now("counted_from", "Jobs made before do not count as failures: it was resumed since."),
+    _maybe("last_due_at", "Time for which it last made a job."),
+    sa.Column(
+        "last_missed",
+        sa.Integer(),
+        nullable=False,
+        server_default="0",
+        comment="Times it had come due before that and made no job: the last one stands for them.",
+    ),
+    _maybe("ended_at", "Since when it is gone for its owner; kept for the jobs that it made."),
     _now("created_at", "When it was made."),
     *_requested_checks(),
     sa.CheckConstraint("recurrence_kind IN ('cron', 'rrule')", name="recurrence_kind"),
@@ -110,6 +154,10 @@ EXPORT_SCHEDULES = sa.Table(
         "(paused_at IS NULL) = (pause_reason IS NULL) AND btrim(pause_reason) <> ''", name="paused"
     ),
     sa.CheckConstraint("consecutive_failures >= 0", name="consecutive_failures"),
+    sa.CheckConstraint(
+        "last_missed >= 0 AND (last_missed = 0 OR last_due_at IS NOT NULL)", name="last_missed"
+    ),
+    sa.CheckConstraint("ended_at IS NULL OR next_due_at IS NULL", name="ended"),
     sa.Index(
         "export_schedules_next_due_at_idx",
         "next_due_at",
@@ -249,6 +297,12 @@ EXPORT_JOBS = sa.Table(
         "export_jobs_expires_at_idx",
         "expires_at",
         postgresql_where=sa.text("state = 'succeeded'"),
+    ),
+    sa.Index(
+        "export_jobs_schedule_id_idx",
+        "schedule_id",
+        "finished_at",
+        postgresql_where=sa.text("schedule_id IS NOT NULL"),
     ),
     sa.Index(
         "export_jobs_file_key_idx",
