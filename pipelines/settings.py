@@ -101,6 +101,36 @@ class Settings(BaseSettings):
     duckdb_memory_limit: str = "512MB"
     duckdb_threads: int = Field(2, ge=1)
 
+    api_host: str = Field("127.0.0.1", description="Address the read API listens on.")
+    api_port: int = Field(8000, ge=1, le=65_535, description="Port the read API listens on.")
+    api_workers: int = Field(1, ge=1, le=64, description="Processes that serve the read API.")
+    api_token_issuer: str = Field("boxoffice", description="`iss` that tokens must have.")
+    api_token_audience: str = Field("boxoffice-api", description="`aud` that tokens must have.")
+    api_jwks_url: str | None = Field(
+        None, description="Public keys of RS256 and ES256 tokens; required in production."
+    )
+    api_token_secret: SecretStr | None = Field(
+        None, description="HS256 key of development tokens; refused in production."
+    )
+    api_pool_min: int = Field(1, ge=0, description="Connections each pool of a worker keeps.")
+    api_pool_max: int | None = Field(
+        None,
+        ge=2,
+        description="Connections a worker may hold; None: a quarter of max_connections, shared.",
+    )
+    api_statement_timeout_seconds: float = Field(
+        10, gt=0, description="A statement of the read API that takes longer is stopped."
+    )
+    api_cache_seconds: int = Field(
+        300, ge=0, le=300, description="How long an answer is kept in Redis; 0: not at all."
+    )
+    api_rate_limits: dict[str, int] = Field(
+        {},
+        description="Requests a principal may make in any minute, by class of route, where it is"
+        ' not the default: {"read": 600, "heavy": 60, "export": 20, "sql": 30}.',
+    )
+    api_access_log: bool = Field(True, description="Whether every request is logged.")
+
     @field_validator("time_zone")
     @classmethod
     def _known_time_zone(cls, value: str) -> str:
