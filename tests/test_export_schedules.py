@@ -339,12 +339,16 @@ def test_a_key_that_was_taken_for_something_else_pauses_and_holds_up_nobody(
             "was taken away (Left in May.)",
         ),
         (
-            "UPDATE ops.export_rights SET granted_at = '2020-1-1', seen_at = now() - interval '91 d'",
+            "UPDATE ops.export_rights SET granted_at = '2020-1-1', seen_at = current_date - 91",
             "more than 90 days ago: sign in, then resume",
         ),
         (
             "UPDATE ops.export_rights SET organizer_id = 8 WHERE account = 'amina'",
             "is now organizer 8, and the export was set up as organizer 7: set it up anew",
+        ),
+        (
+            "UPDATE ops.export_rights SET role = 'viewer'",
+            "is now viewer 7, and the export was set up as organizer 7",
         ),
         (
             "UPDATE ops.export_rights SET role = 'admin', organizer_id = NULL",
@@ -558,6 +562,7 @@ def test_being_seen_renews_a_right_and_does_not_give_a_revoked_one_back(
     seen = remember_right(warehouse, "amina", "organizer", 7)
     assert seen.seen_at > first.seen_at
     assert seen.granted_at == first.granted_at - 100 * DAY
+    assert remember_right(warehouse, "amina", "viewer", None).role == "viewer"
     moved = remember_right(warehouse, "amina", "organizer", 8)
     assert moved.granted_at > first.granted_at
 

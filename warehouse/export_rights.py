@@ -50,7 +50,8 @@ def remember_right(
     """Note that an account proved its role and organizer just now; a revoked right stays so.
 
     Args:
-        role: ``admin``, ``super_admin`` or ``organizer``, from a verified token.
+        role: from a verified token. Note viewers as well: an organizer who became one may own
+            nothing any more.
     """
     values = {"account": account, "role": role, "organizer_id": organizer_id, "every": SEEN_EVERY}
     connection.execute(statement("remember_export_right"), values)

@@ -96,7 +96,7 @@ EXPORT_RIGHTS = sa.Table(
     "export_rights",
     metadata,
     sa.Column("account", sa.Text(), primary_key=True, comment="Account of the platform."),
-    _text("role", "Its role when it was last seen: admin, super_admin or organizer."),
+    _text("role", "Its role when it was last seen; a viewer may own nothing."),
     sa.Column(
         "organizer_id",
         sa.BigInteger(),
@@ -108,8 +108,10 @@ EXPORT_RIGHTS = sa.Table(
     _maybe("revoked_at", "Since when the right is taken away; being seen does not give it back."),
     _text("revoked_reason", "Why, for its owner to read.", nullable=True),
     sa.CheckConstraint("btrim(account) <> ''", name="account"),
-    sa.CheckConstraint(f"role IN ({_ROLES})", name="role"),
-    sa.CheckConstraint("(role = 'organizer') = (organizer_id IS NOT NULL)", name="organizer"),
+    sa.CheckConstraint(f"role IN ({_ROLES}, 'viewer')", name="role"),
+    sa.CheckConstraint(
+        "role = 'viewer' OR (role = 'organizer') = (organizer_id IS NOT NULL)", name="organizer"
+    ),
     sa.CheckConstraint("seen_at >= granted_at", name="seen"),
     sa.CheckConstraint(
         "(revoked_at IS NULL) = (revoked_reason IS NULL) AND btrim(revoked_reason) <> ''",

@@ -30,7 +30,7 @@ def upgrade() -> None:
             "role",
             sa.Text(),
             nullable=False,
-            comment="Its role when it was last seen: admin, super_admin or organizer.",
+            comment="Its role when it was last seen; a viewer may own nothing.",
         ),
         sa.Column(
             "organizer_id",
@@ -66,10 +66,11 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("btrim(account) <> ''", name=op.f("export_rights_account_check")),
         sa.CheckConstraint(
-            "role IN ('admin', 'super_admin', 'organizer')", name=op.f("export_rights_role_check")
+            "role IN ('admin', 'super_admin', 'organizer', 'viewer')",
+            name=op.f("export_rights_role_check"),
         ),
         sa.CheckConstraint(
-            "(role = 'organizer') = (organizer_id IS NOT NULL)",
+            "role = 'viewer' OR (role = 'organizer') = (organizer_id IS NOT NULL)",
             name=op.f("export_rights_organizer_check"),
         ),
         sa.CheckConstraint("seen_at >= granted_at", name=op.f("export_rights_seen_check")),
