@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote, urlsplit
 
@@ -42,7 +42,6 @@ PREFIX = "exports/"
 """Every key of ours begins so; nothing else in the bucket is written or deleted."""
 LONGEST_LINK = timedelta(minutes=15)
 _CHUNK_BYTES = 2**20
-_KEYS_AT_ONCE = 1_000
 _KEY = re.compile(r"exports(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -79,6 +78,7 @@ class Bucket:
         part_bytes: size of the first parts of a large file, at least 5 MiB.
         parts_in_flight: full parts held in memory at a time; one more is being filled.
         upload_threads: that send the parts of one file.
+        page_size: how many keys are listed or deleted at a time; 1,000 at most.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Bucket:
     part_bytes: int = 8 * 2**20
     parts_in_flight: int = 3
     upload_threads: int = 2
+    page_size: int = 1_000
 
     def __post_init__(self) -> None:
         """Refuse parts that S3 would refuse after minutes of work."""
@@ -211,8 +212,8 @@ class Bucket:
                 refused some.
         """
         listed = [_own(key) for key in keys]
-        for start in range(0, len(listed), _KEYS_AT_ONCE):
-            batch = listed[start : start + _KEYS_AT_ONCE]
+        for start in range(0, len(listed), self.page_size):
+            batch = listed[start : start + self.page_size]
             answer = self._requests.run(
                 f"deleting {len(batch)} objects",
                 lambda batch=batch: self._client.delete_objects(  # type: ignore[misc]
@@ -242,7 +243,7 @@ class Bucket:
             page = self._requests.run(
                 f"listing {prefix}",
                 lambda token=token: self._client.list_objects_v2(  # type: ignore[misc]
-                    Bucket=self.name, Prefix=prefix, **token
+                    Bucket=self.name, Prefix=prefix, MaxKeys=self.page_size, **token
                 ),
             )
             for found in page.get("Contents", []):
@@ -255,16 +256,16 @@ class Bucket:
     def presign(
         self,
         key: str,
-        file_name: str,
         expires: timedelta = LONGEST_LINK,
         *,
+        file_name: str | None = None,
         content_type: str | None = None,
     ) -> str:
         """A link that downloads an object without further credentials; asks nothing of the store.
 
         Args:
-            file_name: what browsers save it as.
             expires: at most 15 minutes.
+            file_name: what browsers save it as; None for the last part of the key.
             content_type: sent with the file, instead of the one that is stored.
 
         Raises:
@@ -274,10 +275,11 @@ class Bucket:
         seconds = expires.total_seconds()
         if not 1 <= seconds <= LONGEST_LINK.total_seconds():
             raise ValueError(f"a link is valid for 1 second to 15 minutes, not {seconds:g} seconds")
+        own = _own(key)
         parameters = {
             "Bucket": self.name,
-            "Key": _own(key),
-            "ResponseContentDisposition": content_disposition(file_name),
+            "Key": own,
+            "ResponseContentDisposition": content_disposition(file_name or own.rsplit("/", 1)[1]),
         }
         if content_type is not None:
             parameters["ResponseContentType"] = content_type
@@ -304,13 +306,13 @@ class Bucket:
             }
 
     def sweep_uploads(
-        self, older_than: timedelta, is_abandoned: Callable[[str], bool]
+        self, is_abandoned: Callable[[str], bool], older_than: timedelta = timedelta(0)
     ) -> list[AbandonedUpload]:
         """Abort uploads below ``exports/`` that nobody will complete.
 
         Args:
-            older_than: age below which an upload is left alone.
-            is_abandoned: whether nobody works on a key any more; asked for every older upload.
+            is_abandoned: whether nobody works on a key any more; asked for every upload.
+            older_than: age below which an upload is left alone whatever its key.
 
         Returns:
             Those that were aborted.
@@ -329,7 +331,7 @@ class Bucket:
         def ask() -> Mapping[str, Any]:
             try:
                 return self._client.list_multipart_uploads(
-                    Bucket=self.name, Prefix=PREFIX, **marker
+                    Bucket=self.name, Prefix=PREFIX, MaxUploads=self.page_size, **marker
                 )
             except ClientError as error:
                 # So rclone answers while a bucket has never had an upload.
@@ -354,33 +356,50 @@ class Bucket:
         at = f"{endpoint.hostname}:{endpoint.port}" if endpoint.port else endpoint.hostname
         return f"bucket {self.name} at {at or f'AWS ({self.region})'}"
 
-    @cached_property
+    @property
     def _requests(self) -> Requests:
         return Requests(self._where, self.retry_seconds)
 
-    @cached_property
+    @property
     def _client(self) -> S3Client:
-        """Made on first use: it takes a tenth of a second. Clients may be shared by threads."""
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self.endpoint_url,
-            region_name=self.region,
-            aws_access_key_id=self.access_key_id,
-            aws_secret_access_key=self.secret_access_key,
-            config=Config(
-                signature_version="s3v4",
-                connect_timeout=min(5.0, self.timeout_seconds),
-                read_timeout=self.timeout_seconds,
-                retries={"total_max_attempts": 1},
-                max_pool_connections=10,
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                s3={
-                    "payload_signing_enabled": False,  # see resources.multipart
-                    "addressing_style": "path" if self.endpoint_url else "auto",
-                },
-            ),
+        return _client(
+            self.endpoint_url,
+            self.region,
+            self.access_key_id,
+            self.secret_access_key,
+            self.timeout_seconds,
         )
+
+
+@lru_cache(maxsize=16)
+def _client(
+    endpoint_url: str | None,
+    region: str,
+    access_key_id: str | None,
+    secret_access_key: str | None,
+    timeout_seconds: float,
+) -> S3Client:
+    """Made once, on first use: it takes half a second. Clients may be shared by threads."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=region,
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
+        config=Config(
+            signature_version="s3v4",
+            connect_timeout=min(5.0, timeout_seconds),
+            read_timeout=timeout_seconds,
+            retries={"total_max_attempts": 1},
+            max_pool_connections=10,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={
+                "payload_signing_enabled": False,  # see resources.multipart
+                "addressing_style": "path" if endpoint_url else "auto",
+            },
+        ),
+    )
 
 
 class _Reader:

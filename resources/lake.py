@@ -11,7 +11,6 @@ table. A file counts only from that commit on.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ import psycopg
 
 from metrics.calendar import DayRange
 from resources.source_contract import BUYER_IDENTITY, BUYER_KEY, FACTS, Fact
+from resources.spill_folders import spill_folder
 
 _COMMIT_LOCK = "boxoffice lake commit"
 _EXTENSIONS = ("httpfs", "postgres_scanner", "ducklake")
@@ -95,6 +95,7 @@ class Lake:
         access_key_id: None for the AWS default chain.
         memory_limit: DuckDB's, per session.
         threads: DuckDB's, per session.
+        spill_directory: where sessions make the folders they spill to; None for the system's.
     """
 
     catalog_url: str = field(repr=False)
@@ -105,6 +106,7 @@ class Lake:
     secret_access_key: str | None = field(default=None, repr=False)
     memory_limit: str = "512MB"
     threads: int = 2
+    spill_directory: str | None = None
 
     @property
     def data_path(self) -> str:
@@ -115,7 +117,7 @@ class Lake:
     def session(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """An in-memory DuckDB with the lake attached as ``lake``; spills to a temporary folder."""
         with (
-            tempfile.TemporaryDirectory(prefix="boxoffice-") as spill,
+            spill_folder(self.spill_directory) as spill,
             duckdb.connect(
                 config={
                     "autoinstall_known_extensions": "false",
@@ -124,7 +126,7 @@ class Lake:
                     "allow_unsigned_extensions": "true",
                     "memory_limit": self.memory_limit,
                     "threads": str(self.threads),
-                    "temp_directory": spill,
+                    "temp_directory": str(spill),
                     "preserve_insertion_order": "false",
                 }
             ) as connection,
