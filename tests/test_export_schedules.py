@@ -290,6 +290,7 @@ def test_what_another_tick_has_in_hand_is_left_to_it(
     come_due(owner, schedule)
     with owner.transaction():
         owner.execute("SELECT FROM ops.export_schedules FOR UPDATE")
+        warehouse.execute("SET lock_timeout = '5s'")
         assert fire(warehouse, POLICY, schedule.schedule_id) is None
     assert fire(warehouse, POLICY, schedule.schedule_id) is not None
 
