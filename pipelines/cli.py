@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import inspection
+from pipelines import export_commands, inspection
 from pipelines.console import fail, load_settings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ app = typer.Typer(
 
 source_app = typer.Typer(help="The ticketing platform that is read.", no_args_is_help=True)
 app.add_typer(source_app, name="source")
+app.add_typer(export_commands.app, name="export")
 
 
 def source_owner_url(settings: Settings) -> str:

@@ -8,32 +8,42 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
 from dagster._utils.schedules import get_smallest_cron_interval
 
 from assets.daily_metrics import daily_assets
+from assets.exports import EXPORT, EXPORT_OP, build_export_job, export_files_spec
 from assets.fingerprint import fingerprint_asset
 from assets.movements import movements_asset
 from assets.raw import raw_assets, source_specs
 from assets.revenue import rollup_assets
 from assets.scoreboard import scoreboard_asset
+from exports.attempt import MAX_ATTEMPTS, RETRY_AFTER, Exporter
+from exports.reading import Sources
 from pipelines.jobs import (
+    EXPORT_TAGS,
     LATE_PRIORITY,
     LIVE_PRIORITY,
     REFRESH_DAYS,
+    build_export_housekeeping,
     build_housekeeping,
     build_jobs,
 )
 from pipelines.partitions import build_partitions
 from pipelines.schedules import build_schedules
 from pipelines.settings import Settings, get_settings
+from resources.bucket import Bucket
 from resources.lake import Lake
 from resources.source import Source
 from resources.warehouse import Warehouse
+from sensors.export_requests import build_export_reaper, build_export_requests
 from sensors.late_data import build_late_data
+from sensors.recurring_exports import build_recurring_exports
 from sensors.rollups import build_automation
+from warehouse.export_schedules import Policy
 
 _ACCEPTED_BETA = ("backfill_policy", "allow_nonexistent_upstream_partitions")
 """Beta parameters of Dagster that are used knowingly; every other beta warning stays one."""
@@ -50,6 +60,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
         ),
         "lake": build_lake(settings),
         "warehouse": Warehouse(settings.warehouse_url.get_secret_value()),
+        "exporter": build_exporter(settings),
     }
 
 
@@ -65,6 +76,41 @@ def build_lake(settings: Settings) -> Lake:
         secret_access_key=secret.get_secret_value() if secret else None,
         memory_limit=settings.duckdb_memory_limit,
         threads=settings.duckdb_threads,
+    )
+
+
+def build_bucket(settings: Settings) -> Bucket:
+    """The bucket of a deployment's exported files."""
+    key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+    return Bucket(
+        name=settings.exports_bucket,
+        region=settings.s3_region,
+        endpoint_url=settings.s3_endpoint_url,
+        access_key_id=key.get_secret_value() if key else None,
+        secret_access_key=secret.get_secret_value() if secret else None,
+        server_side_encryption=settings.exports_encryption or None,
+    )
+
+
+def build_exporter(settings: Settings) -> Exporter:
+    """What a deployment's exports are made with."""
+    warehouse_url = settings.warehouse_url.get_secret_value()
+    spill = settings.exports_spill_directory
+    return Exporter(
+        connect=Warehouse(warehouse_url).connect,
+        sources=Sources(
+            lake=replace(
+                build_lake(settings),
+                memory_limit=settings.exports_memory_limit,
+                spill_directory=str(spill) if spill else None,
+            ),
+            warehouse_url=warehouse_url,
+            buyer_key_secret=settings.buyer_key_secret.get_secret_value(),
+            time_zone=settings.time_zone,
+        ),
+        bucket=build_bucket(settings),
+        keep=timedelta(days=settings.exports_keep_days),
+        spill_directory=spill,
     )
 
 
@@ -102,8 +148,14 @@ def _assemble(settings: Settings, resources: dict[str, object]) -> dg.Definition
             scoreboard_asset(
                 partitioned, settings.time_zone, settings.final_after_days, settings.refresh_cron
             ),
+            export_files_spec(),
         ],
-        jobs=[*build_jobs(), build_housekeeping(settings.lake_retention_days)],
+        jobs=[
+            *build_jobs(),
+            build_housekeeping(settings.lake_retention_days),
+            build_export_job(EXPORT_TAGS),
+            build_export_housekeeping(),
+        ],
         schedules=build_schedules(settings.time_zone, settings.refresh_cron),
         sensors=[
             build_automation(LIVE_PRIORITY),
@@ -115,6 +167,9 @@ def _assemble(settings: Settings, resources: dict[str, object]) -> dg.Definition
                 timedelta(minutes=settings.late_data_overlap_minutes),
                 LATE_PRIORITY,
             ),
+            build_export_requests(EXPORT, EXPORT_OP),
+            build_export_reaper(MAX_ATTEMPTS, RETRY_AFTER),
+            build_recurring_exports(Policy(time_zone=settings.time_zone)),
         ],
         resources=resources,
         executor=dg.in_process_executor,

@@ -4,11 +4,14 @@ Belongs here: job definitions and the tags that limit and rank their runs. Does 
 when they run (``pipelines.schedules``).
 """
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from exports.attempt import Exporter
+from exports.housekeeping import clean_exports
 from resources.lake import Lake
 
 LIVE_PRIORITY = {"dagster/priority": "10"}
@@ -19,6 +22,13 @@ LATE_PRIORITY = {"dagster/priority": "5"}
 
 _MAX_RUNTIME = {"dagster/max_runtime": "3600"}
 
+EXPORT_TAGS = {
+    "dagster/priority": "8",
+    "dagster/max_runtime": "3600",
+    "dagster/max_retries": "0",
+}
+"""Tags of runs that make a file: soon, and tried again by the queue of exports, not by Dagster."""
+
 REFRESH_DAYS = "refresh_days"
 ROLL_UP_WEEKS = "roll_up_weeks"
 ROLL_UP_MONTHS = "roll_up_months"
@@ -27,6 +37,7 @@ PROVE = "prove"
 FINGERPRINT_DAYS = "fingerprint_days"
 
 
+CLEAN_EXPORTS = "clean_exports"
 TIDY_LAKE = "tidy_lake"
 _ABANDONED_AFTER = timedelta(days=1)
 
@@ -51,6 +62,27 @@ def build_housekeeping(retention_days: int) -> dg.JobDefinition:
         tidy()
 
     return tidy_lake
+
+
+def build_export_housekeeping() -> dg.JobDefinition:
+    """Delete exported files that were kept long enough, and what broken attempts left."""
+
+    @dg.op(description="Expire exports; delete their files, abandoned uploads and leftovers.")
+    def clean(context: dg.OpExecutionContext, exporter: dg.ResourceParam[Exporter]) -> None:
+        with exporter.connect() as connection:
+            cleaned = clean_exports(connection, exporter.bucket, exporter.spill_directory)
+        context.log.info(str(cleaned))
+        context.add_output_metadata(asdict(cleaned))
+
+    @dg.job(
+        name=CLEAN_EXPORTS,
+        description="Delete exported files whose time is up, and what broken attempts left.",
+        tags=_MAX_RUNTIME,
+    )
+    def clean_exports_job() -> None:
+        clean()
+
+    return clean_exports_job
 
 
 def build_jobs() -> list[UnresolvedAssetJobDefinition]:

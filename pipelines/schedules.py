@@ -9,8 +9,16 @@ from datetime import timedelta
 import dagster as dg
 
 from metrics.calendar import business_date
-from pipelines.jobs import FINGERPRINT_DAYS, LIVE_PRIORITY, PROVE, REFRESH_DAYS, TIDY_LAKE
+from pipelines.jobs import (
+    CLEAN_EXPORTS,
+    FINGERPRINT_DAYS,
+    LIVE_PRIORITY,
+    PROVE,
+    REFRESH_DAYS,
+    TIDY_LAKE,
+)
 
+_CLEAN_EXPORTS_CRON = "35 * * * *"
 _FINALIZE_CRON = "20 0 * * *"
 _FINGERPRINT_CRON = "50 1 * * *"
 _TIDY_CRON = "40 3 * * *"
@@ -88,4 +96,12 @@ def build_schedules(time_zone: str, refresh_cron: str) -> list[dg.ScheduleDefini
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="The scoreboard: after the night's runs and housekeeping.",
     )
-    return [refresh_today, finalize_yesterday, fingerprint, tidy, prove]
+    clean_exports = dg.ScheduleDefinition(
+        name="clean_exports_hourly",
+        job_name=CLEAN_EXPORTS,
+        cron_schedule=_CLEAN_EXPORTS_CRON,
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Delete exported files whose time is up.",
+    )
+    return [refresh_today, finalize_yesterday, fingerprint, tidy, prove, clean_exports]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import ClientError
 
 from resources.s3_requests import BucketError, Requests, error_code
+from warehouse.faults import ExportFaultPoint, reached
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -207,6 +208,7 @@ class Upload(io.RawIOBase):
             raise
         finally:
             self._slots.release()
+        reached(ExportFaultPoint.UPLOADING)
         return _Sent(answer["ETag"], digest)
 
     def _wait(self) -> list[_Sent]:
