@@ -16,6 +16,7 @@ from psycopg import sql
 from local.servers import EmbeddedPostgres
 
 _SOURCE_READER_SQL = Path(__file__).parent / "sql" / "source_reader.sql"
+_WAREHOUSE_ROLES_SQL = Path(__file__).parent / "sql" / "warehouse_roles.sql"
 
 OWNERS = {
     "ticketing": "ticketing",
@@ -39,6 +40,7 @@ def provision(postgres: EmbeddedPostgres) -> dict[str, str]:
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         for role, password in passwords.items():
             _ensure_role(connection, role, password)
+        connection.execute(_WAREHOUSE_ROLES_SQL.read_bytes())
         for database, owner in OWNERS.items():
             ensure_database(connection, database, owner)
             for role in CONNECTS.get(database, []):
