@@ -356,6 +356,7 @@ def test_readers_see_the_old_or_the_new_version_and_never_a_mix(
 
     def read() -> None:
         with connect(urls[2]) as reader:
+            reader.execute("SET ROLE boxoffice_admin_reader")  # without a scope it sees no row
             while not stop.is_set():
                 seen.add(tuple(visible(reader)))
 

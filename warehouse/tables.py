@@ -462,4 +462,19 @@ LATENESS = sa.Table(
     comment="Histogram of how late movements are recorded, by reporting day.",
 )
 
+DATASET_VERSIONS = sa.Table(
+    "dataset_versions",
+    metadata,
+    sa.Column("dataset", sa.Text(), primary_key=True, comment="Finished table."),
+    sa.Column(
+        "version",
+        sa.Uuid(),
+        nullable=False,
+        comment="Drawn anew with each change of what readers are shown of it; never used twice.",
+    ),
+    _instant("changed_at", "When.", default_now=True),
+    schema="ops",
+    comment="The present state of each finished table, as one value: kept by triggers.",
+)
+
 ATTEMPTS = sa.Sequence("attempts", schema="ops", metadata=metadata)
