@@ -22,6 +22,7 @@ from botocore.exceptions import (
     ConnectionError,  # noqa: A004 - botocore's own, of every connection that fails
     HTTPClientError,
     IncompleteReadError,
+    NoCredentialsError,
 )
 from botocore.parsers import ResponseParserError
 
@@ -40,9 +41,10 @@ _ADVICE = {
     "NoSuchUpload": "the store has forgotten the upload: it was restarted, or the upload was swept"
     " as abandoned; start over",
 }
-_UNAVAILABLE = (
+_UNREACHABLE = (
     "see that the store runs and is reached at BOXOFFICE_S3_ENDPOINT_URL, then start over"
 )
+_UNWELL = "see the store's log, and whether its disk is full, then start over"
 
 
 class BucketError(RuntimeError):
@@ -118,8 +120,12 @@ class Requests:
             return ObjectMissingError(f"{self.where}: {what}: there is no such object")
         times = f" ({failures} times)" if failures > 1 else ""
         transient = is_transient(error)
-        advice = _UNAVAILABLE if transient else _ADVICE.get(code, "see the store's log")
+        advice = _ADVICE.get(code, _UNWELL if code else _UNREACHABLE)
+        if isinstance(error, NoCredentialsError):
+            advice = _ADVICE["SignatureDoesNotMatch"]
         said = str(error).rstrip(".")
+        if isinstance(error, ClientError):
+            said = f"{code} {error.response['Error'].get('Message', '')}".strip()
         return BucketError(
             f"{self.where}: {what} failed{times}: {said}; {advice}",
             is_transient=transient or code == "NoSuchUpload",
