@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 import io
+import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
+from exports.coverage import gaps
 from exports.datasets import EXPORTS
-from exports.filters import RequestError
-from exports.formats.csv_file import write_csv
-from exports.masking import Requester, Role
+from exports.filters import Days, RequestError
+from exports.formats.registry import FORMATS
+from exports.masking import POLICY, Requester, Role, Treatment, treatment
+from exports.options import parse_options
 from exports.reading import (
     ExportRows,
     IncompleteReadError,
     NotPublishedError,
     Sources,
+    find_catalogue,
     open_rows,
     warehouse_catalogue,
 )
 from exports.requests import Catalogue, named, validate
+from exports.writing import extension, write_export
 from local.ticketing.seed import seed
 from metrics.calendar import DayRange
+from metrics.money import exponent
 from resources.extraction import extract
 from resources.source_contract import DAILY_FACTS
 from tests.deployment import Deployment
+from tests.leaks import CONTACT, UNIQUE_CONTACTS, anywhere, of_person, said, spill
 from tests.test_extraction import source_of
 
 TIME_ZONE = "Africa/Nairobi"
@@ -53,6 +66,7 @@ def platform(make_deployment: Callable[..., Deployment]) -> Deployment:
         seed=7,
         time_zone=TIME_ZONE,
     )
+    deployment.source(UNIQUE_CONTACTS)
     extract(deployment.lake, source_of(deployment), EVERY_DAY, DAILY_FACTS, "all")
     deployment.run("refresh_days", "2026-02-27", "2026-03-02")
     deployment.source(
@@ -63,7 +77,16 @@ def platform(make_deployment: Callable[..., Deployment]) -> Deployment:
         WHERE order_id IN (SELECT order_id FROM late);
         UPDATE tickets SET status = 'cancelled', cancelled_at = '2026-03-09 10:00+00',
             updated_at = '2026-03-09 10:00+00'
-        WHERE status = 'issued' AND order_id IN (SELECT order_id FROM late)"""
+        WHERE status = 'issued' AND order_id IN (SELECT order_id FROM late);
+        CREATE TABLE moved AS SELECT o.order_id, o.event_id AS was,
+            (SELECT min(other.event_id) FROM events AS other
+             WHERE other.currency = o.currency AND other.organizer_id <> e.organizer_id) AS event_id
+        FROM orders AS o JOIN events AS e USING (event_id)
+        WHERE order_id IN (SELECT order_id FROM late ORDER BY order_id LIMIT 40);
+        DELETE FROM moved WHERE event_id IS NULL;
+        UPDATE orders AS o SET event_id = m.event_id FROM moved AS m WHERE m.order_id = o.order_id;
+        UPDATE tickets AS t SET event_id = m.event_id FROM moved AS m WHERE m.order_id = t.order_id
+        """
     )
     # Only the day of the cancellation is read again: the day of the sale keeps the older version.
     day = DayRange(TIME_ZONE, date(2026, 3, 9), date(2026, 3, 9))
@@ -205,7 +228,9 @@ def test_the_file_s_totals_are_those_counted_beforehand_and_its_order_is_total(
                 into.append(frame)
                 return frame
 
-            result = write_csv(map(keep, rows.batches), rows.description, target)
+            kept = replace(rows, batches=map(keep, rows.batches))
+            options = parse_options("csv", {})
+            result = write_export(kept, "csv", options, target, spill, lambda _: None).result
         assert result.rows == rows.totals.rows > 0
         assert result.money == rows.totals.money
         assert result.counts == rows.totals.counts
@@ -215,6 +240,198 @@ def test_the_file_s_totals_are_those_counted_beforehand_and_its_order_is_total(
     assert written[0] == written[-1]
     assert keys.n_unique() == keys.height
     assert keys.equals(keys.sort(definition.order))
+
+
+@pytest.mark.parametrize(
+    "dataset", [name for name, found in EXPORTS.items() if found.statement == name] + ["revenue"]
+)
+def test_each_event_has_its_rows_in_a_file_of_its_own(
+    platform: Deployment, sources: Sources, dataset: str
+) -> None:
+    """Of an archive that is written without the column of the event, and checked entry by entry."""
+    known = catalogue(platform)
+    named = sorted(known.events)[:25]
+    filters = {"events": named} if dataset in ("orders", "revenue") else {}
+    chosen = [c.name for c in EXPORTS[dataset].columns if c.name != "event_id"]
+    request = validate(dataset, filters, chosen, ADMIN, known)
+    target = io.BytesIO()
+    options = parse_options("csv", {"packaging": "file_per_event"}, request.dataset)
+    with open_rows(sources, request, by_event=True) as rows:
+        written = write_export(rows, "csv", options, target, spill, lambda _: None)
+    _, found = read(sources, known, dataset, filters, ["event_id"])
+    counts = dict(found.group_by("event_id").len().iter_rows())
+    if filters:
+        counts = {event: counts.get(event, 0) for event in named}
+        assert 0 in counts.values()
+    assert {entry.event_id: entry.result.rows for entry in written.entries} == counts
+    assert written.result.rows == sum(counts.values()) == rows.totals.rows
+    with zipfile.ZipFile(target) as archive:
+        for entry in written.entries:
+            lines = archive.read(entry.name).decode().count("\r\n")
+            assert lines == entry.result.rows + 1, entry.name
+
+
+@pytest.mark.parametrize(("dataset", "key"), [("orders", "order_id"), ("attendees", "ticket_id")])
+def test_a_row_that_was_moved_is_with_the_event_it_was_moved_to_only(
+    platform: Deployment, sources: Sources, dataset: str, key: str
+) -> None:
+    """Its older version, with the event it was moved from, is still in the lake."""
+    known = catalogue(platform)
+    table = "orders" if dataset == "orders" else "tickets"
+    moved = source_rows(
+        platform,
+        f"SELECT {key} AS key, was, m.event_id FROM moved AS m JOIN {table} USING (order_id)"
+        f" WHERE {table}.cancelled_at = '2026-03-09 10:00+00' AND NOT is_test"
+        " AND m.event_id = (SELECT max(event_id) FROM moved)",
+    )
+    keys, new = {row["key"] for row in moved}, moved[0]["event_id"]
+    was = sorted({row["was"] for row in moved} - {new})
+    filters = EVERY_KIND if dataset == "attendees" else {}
+    _, there = read(sources, known, dataset, {"events": [new], **filters}, [key])
+    assert keys <= set(there[key])
+    own = Requester(role=Role.ORGANIZER, organizer_id=known.events[was[0]])
+    for asked, requester in (({"events": was}, ADMIN), ({}, own)):
+        _, left = read(sources, known, dataset, {**asked, **filters}, [key], requester)
+        assert not keys & set(left[key])
+        assert left.height > 0
+
+
+RATIO_DATASETS = [name for name, found in EXPORTS.items() if any(c.ratio for c in found.columns)]
+
+
+@pytest.mark.parametrize("dataset", RATIO_DATASETS)
+def test_ratios_are_those_of_each_row_s_own_terms(
+    platform: Deployment, sources: Sources, dataset: str
+) -> None:
+    ratios = [column for column in EXPORTS[dataset].columns if column.ratio]
+    terms = {name for c in ratios if c.ratio for name in (c.ratio.numerator, c.ratio.denominator)}
+    names = ["currency", *sorted(terms), *(column.name for column in ratios)]
+    rows, found = read(sources, catalogue(platform), dataset, {}, names)
+    assert set(rows.totals.counts) <= terms
+    for row in found.iter_rows(named=True):
+        for column in ratios:
+            assert column.ratio
+            above, below = row[column.ratio.numerator], row[column.ratio.denominator]
+            major = 10 ** exponent(row["currency"]) if column.name == "aov" else 1
+            expected = None
+            if below:
+                exact = Fraction(above, below * major) * 10_000
+                expected = Decimal(math.floor(abs(exact) + Fraction(1, 2))).scaleb(-4)
+                expected = expected.copy_sign(above)
+            assert row[column.name] == expected, (column.name, row)
+    assert found[ratios[-1].name].drop_nulls().len() > 0
+    if "aov" in names:
+        assert found.filter(pl.col("aov") > 0)["currency"].n_unique() > 1
+
+
+def test_days_that_are_missing_are_said_and_never_look_like_no_sales(
+    platform: Deployment, sources: Sources
+) -> None:
+    known = catalogue(platform)
+    cases = [
+        ("daily_metrics", "days", ("2026-02-26", "2026-03-04"), "published"),
+        ("weekly_revenue", "starting", ("2026-02-11", "2026-03-20"), "published"),
+        ("monthly_revenue", "starting", ("2025-12-31", "2026-03-31"), "published"),
+        ("orders", "completed", ("2026-03-09", "2026-03-20"), "loaded"),
+        ("revenue", "days", ("2026-02-27", "2026-03-02"), "published"),
+    ]
+    missing = []
+    for dataset, field, (first, last), there in cases:
+        rows, _ = read(sources, known, dataset, {field: {"first": first, "last": last}})
+        shown = dict(rows.description.filters)
+        missing.append(shown.get(f"Not {there} yet"))
+        assert rows.is_complete is (not rows.missing and "Not complete yet" not in shown)
+        assert (missing[-1] is not None) == bool(rows.missing)
+    assert missing == [
+        "2026-02-26, 2026-03-03 to 2026-03-04",
+        "2026-02-16, 2026-03-09 to 2026-03-16",
+        "2026-01-01",
+        "2026-03-11 to 2026-03-20",
+        None,
+    ]
+    rows, _ = read(sources, known, "daily_metrics")
+    assert dict(rows.description.filters)["Published days"] == "2026-02-27 to 2026-03-02"
+    with pytest.raises(NotPublishedError, match="no day of orders from 2031-01-01 is loaded yet"):
+        read(sources, known, "orders", {"completed": {"first": "2031-01-01"}})
+
+
+@given(
+    present=st.sets(st.integers(0, 60), min_size=1),
+    asked=st.none() | st.tuples(st.integers(-5, 65), st.integers(0, 30)),
+)
+def test_every_day_asked_for_is_there_or_missing(
+    present: set[int], asked: tuple[int, int] | None
+) -> None:
+    start = date(2026, 1, 1)
+    there = {start + timedelta(n) for n in present}
+    first, last = min(there), max(there)
+    if asked is not None:
+        first = start + timedelta(asked[0])
+        last = first + timedelta(asked[1])
+    days = None if asked is None else Days(first=first, last=last)
+    found = gaps("day", days, there)
+    every = [first + timedelta(n) for n in range((last - first).days + 1)]
+    gone = [
+        day for day in every if any(r.first <= day <= r.last for r in found if r.first and r.last)
+    ]
+    assert gone == [day for day in every if day not in there]
+    for one, other in pairwise(found):
+        assert one.last is not None
+        assert other.first is not None
+        assert (other.first - one.last).days > 1
+
+
+def _quiet(platform: Deployment) -> tuple[int, int]:
+    """An event with a few rows of every kind."""
+    row = source_rows(
+        platform,
+        "SELECT event_id, organizer_id FROM orders JOIN events USING (event_id)"
+        " WHERE event_id IN (SELECT event_id FROM refunds"
+        " WHERE status = 'succeeded' AND NOT is_test"
+        f" AND (succeeded_at AT TIME ZONE '{TIME_ZONE}')::date BETWEEN '{FIRST}' AND '{LAST}')"
+        " GROUP BY 1, 2 ORDER BY count(*), 1 LIMIT 1",
+    )[0]
+    return row["event_id"], row["organizer_id"]
+
+
+PERSONAL = {dataset for dataset, _ in POLICY} - {"attendees"}
+ROLES = [
+    (name, role)
+    for name in EXPORTS
+    if name != "attendees"
+    for role in (Role if name in PERSONAL else [Role.ADMIN])
+]
+"""Of other datasets no column depends on the role."""
+
+
+@pytest.mark.parametrize(("dataset", "role"), ROLES)
+def test_no_file_of_a_dataset_without_contact_data_has_any(
+    platform: Deployment, sources: Sources, dataset: str, role: Role
+) -> None:
+    event, owner = _quiet(platform)
+    requester = Requester(role=role, organizer_id=owner if role is Role.ORGANIZER else None)
+    names = [
+        column.name
+        for column in EXPORTS[dataset].columns
+        if treatment(dataset, column.name, requester) is not Treatment.ABSENT
+    ]
+    filters: dict[str, Any] = {"events": [event]}
+    if dataset == "movements":
+        filters["days"] = {"first": "2026-03-01", "last": "2026-03-02"}
+    request = validate(dataset, filters, names, requester, catalogue(platform))
+    people = source_rows(platform, f"SELECT {', '.join(CONTACT)} FROM tickets")
+    every = set().union(*map(of_person, people))
+    assert len(every) == 5 * len(people)
+    with open_rows(sources, request, by_event=True) as rows:
+        batches = list(rows.batches)
+    for name in FORMATS:
+        for packaging in ("one_file", "file_per_event"):
+            options, target = parse_options(name, {"packaging": packaging}), io.BytesIO()
+            again = replace(rows, batches=iter(batches))
+            write_export(again, name, options, target, spill, lambda _: None)
+            text = said(extension(name, options), target.getvalue())
+            assert str(event) in text
+            assert anywhere(text, every) == set(), (name, packaging)
 
 
 @pytest.mark.parametrize(
@@ -429,6 +646,27 @@ def test_published_events_and_ticket_types_are_looked_up(platform: Deployment) -
     ) as connection:
         found = warehouse_catalogue(connection, [event, 10**15], [ticket_type])
     assert found == Catalogue(events={event: organizer}, ticket_types={ticket_type: event})
+
+
+def test_a_ticket_type_that_was_never_sold_can_be_asked_for(
+    platform: Deployment, sources: Sources
+) -> None:
+    event, key = next(
+        (row["event_id"], row["ticket_type_id"])
+        for row in source_rows(
+            platform,
+            "SELECT event_id, ticket_type_id FROM ticket_types WHERE ticket_type_id NOT IN"
+            " (SELECT ticket_type_id FROM tickets) ORDER BY 2 LIMIT 1",
+        )
+    )
+    with psycopg.connect(
+        platform.settings.warehouse_url.get_secret_value(), row_factory=dict_row
+    ) as connection:
+        assert not warehouse_catalogue(connection, [event], [key]).ticket_types
+        known = find_catalogue(connection, platform.lake, [event], [key])
+    assert known.ticket_types == {key: event}
+    rows, found = read(sources, known, "attendees", {"events": [event], "ticket_types": [key]})
+    assert (rows.totals.rows, found.height) == (0, 0)
 
 
 def test_parameters_are_bound_whatever_they_contain(platform: Deployment, sources: Sources) -> None:

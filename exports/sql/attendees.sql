@@ -1,14 +1,15 @@
-{%- from "newest.sql" import newest, scope -%}
+{%- from "newest.sql" import newest, newest_of, scope -%}
+{%- set of_tickets = "SELECT ticket_id FROM tickets" if scoped else none -%}
 WITH {{ scope() }},
 tickets AS (
     {{ newest("tickets", "ticket_id", scoped) }}
 ),
 attendees AS (
-    {{ newest("attendees", "ticket_id", scoped) }}
+    {{ newest_of("attendees", "ticket_id", "ticket_id", of_tickets) }}
 ),
 scans AS (
     SELECT ticket_id, min(scanned_at) AS checked_in_at
-    FROM ({{ newest("check_ins", "check_in_id", scoped) }})
+    FROM ({{ newest_of("check_ins", "check_in_id", "ticket_id", of_tickets) }})
     GROUP BY ticket_id
 )
 SELECT t.ticket_id, t.order_id, t.event_id, e.name AS event_name, e.organizer_id,

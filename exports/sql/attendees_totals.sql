@@ -14,7 +14,8 @@ latest AS (
     LEFT JOIN lake.source_totals AS d
         ON d.business_date = r.business_date AND d.fact = 'tickets' AND d.measure = 'rows'
     {%- if scoped %}
-    WHERE r.event_id IN (SELECT event_id FROM scope)
+    SEMI JOIN (FROM lake.raw_tickets SEMI JOIN scope USING (event_id)) AS own
+        ON own.ticket_id = r.ticket_id
     {%- endif %}
     GROUP BY ticket_id
 ),
@@ -24,6 +25,9 @@ found AS (
     FROM latest
     LEFT JOIN lake.raw_ticket_types AS y ON y.ticket_type_id = t.ticket_type_id
     WHERE ($include_test OR NOT t.is_test)
+      {%- if scoped %}
+      AND t.event_id IN (SELECT event_id FROM scope)
+      {%- endif %}
       AND ($ticket_types IS NULL OR list_contains($ticket_types, t.ticket_type_id))
       AND ($kinds IS NULL OR list_contains($kinds, y.kind))
       AND ($sold_from IS NULL OR t.issued_at >= $sold_from)

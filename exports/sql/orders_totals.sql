@@ -9,7 +9,8 @@ latest AS (
     LEFT JOIN lake.source_totals AS d
         ON d.business_date = r.business_date AND d.fact = 'orders' AND d.measure = 'rows'
     {%- if scoped %}
-    WHERE r.event_id IN (SELECT event_id FROM scope)
+    SEMI JOIN (FROM lake.raw_orders SEMI JOIN scope USING (event_id)) AS own
+        ON own.order_id = r.order_id
     {%- endif %}
     GROUP BY order_id
 )
@@ -19,6 +20,9 @@ SELECT n.currency AS currency{{ ", n.event_id AS event_id" if by_event }}, count
        sum(n.platform_fee_minor) AS platform_fee
 FROM latest
 WHERE NOT (n.is_test AND NOT $include_test)
+  {%- if scoped %}
+  AND n.event_id IN (SELECT event_id FROM scope)
+  {%- endif %}
   AND ($currencies IS NULL OR list_contains($currencies, n.currency))
   AND n.completed_at IS NOT NULL
   AND n.completed_at >= coalesce($completed_from, n.completed_at)

@@ -9,7 +9,8 @@ latest AS (
     LEFT JOIN lake.source_totals AS d
         ON d.business_date = r.business_date AND d.fact = 'payments' AND d.measure = 'rows'
     {%- if scoped %}
-    WHERE r.event_id IN (SELECT event_id FROM scope)
+    SEMI JOIN (FROM lake.raw_payments SEMI JOIN scope USING (event_id)) AS own
+        ON own.payment_id = r.payment_id
     {%- endif %}
     GROUP BY payment_id
 )
@@ -18,6 +19,9 @@ SELECT n.currency AS currency{{ ", n.event_id AS event_id" if by_event }}, count
        sum(n.processing_fee_minor) AS processing_fee
 FROM latest
 WHERE NOT (n.is_test AND NOT $include_test)
+  {%- if scoped %}
+  AND n.event_id IN (SELECT event_id FROM scope)
+  {%- endif %}
   AND (list_contains($providers, n.provider) OR $providers IS NULL)
   AND (list_contains($instruments, n.instrument) OR $instruments IS NULL)
   AND (list_contains($currencies, n.currency) OR $currencies IS NULL)

@@ -9,7 +9,8 @@ latest AS (
     LEFT JOIN lake.source_totals AS d
         ON d.business_date = r.business_date AND d.fact = 'refunds' AND d.measure = 'rows'
     {%- if scoped %}
-    WHERE r.event_id IN (SELECT event_id FROM scope)
+    SEMI JOIN (FROM lake.raw_refunds SEMI JOIN scope USING (event_id)) AS own
+        ON own.refund_id = r.refund_id
     {%- endif %}
     GROUP BY refund_id
 )
@@ -19,6 +20,9 @@ SELECT n.currency AS currency{{ ", n.event_id AS event_id" if by_event }}, count
        sum(n.processing_fee_returned_minor) AS processing_fee_returned
 FROM latest
 WHERE NOT (n.is_test AND NOT $include_test)
+  {%- if scoped %}
+  AND n.event_id IN (SELECT event_id FROM scope)
+  {%- endif %}
   AND (list_contains($providers, n.provider) OR $providers IS NULL)
   AND (list_contains($instruments, n.instrument) OR $instruments IS NULL)
   AND (list_contains($currencies, n.currency) OR $currencies IS NULL)
