@@ -40,6 +40,7 @@ PARTS = {
         "BOXOFFICE_WAREHOUSE_URL",
         "BOXOFFICE_WAREHOUSE_OWNER_URL",
         "BOXOFFICE_WAREHOUSE_READER_URL",
+        "BOXOFFICE_WAREHOUSE_ADHOC_URL",
     ),
     "Dagster storage": ("BOXOFFICE_DAGSTER_URL",),
     "object store": (

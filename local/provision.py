@@ -16,6 +16,7 @@ from psycopg import sql
 from local.servers import EmbeddedPostgres
 
 _SOURCE_READER_SQL = Path(__file__).parent / "sql" / "source_reader.sql"
+_ADHOC_ROLE_SQL = Path(__file__).parent / "sql" / "adhoc_role.sql"
 _WAREHOUSE_ROLES_SQL = Path(__file__).parent / "sql" / "warehouse_roles.sql"
 
 OWNERS = {
@@ -26,7 +27,7 @@ OWNERS = {
 }
 CONNECTS = {
     "ticketing": ["boxoffice_source_reader"],
-    "warehouse": ["boxoffice_publisher", "boxoffice_reader"],
+    "warehouse": ["boxoffice_publisher", "boxoffice_reader", "boxoffice_adhoc"],
 }
 
 
@@ -51,6 +52,8 @@ def provision(postgres: EmbeddedPostgres) -> dict[str, str]:
                 )
     with psycopg.connect(postgres.url("ticketing")) as connection:
         connection.execute(_SOURCE_READER_SQL.read_bytes())
+    with psycopg.connect(postgres.url("warehouse")) as connection:
+        connection.execute(_ADHOC_ROLE_SQL.read_bytes())
 
     def url(database: str, role: str) -> str:
         return postgres.url(database, role, passwords[role])
@@ -62,6 +65,7 @@ def provision(postgres: EmbeddedPostgres) -> dict[str, str]:
         "BOXOFFICE_WAREHOUSE_URL": url("warehouse", "boxoffice_publisher"),
         "BOXOFFICE_WAREHOUSE_OWNER_URL": url("warehouse", "boxoffice_owner"),
         "BOXOFFICE_WAREHOUSE_READER_URL": url("warehouse", "boxoffice_reader"),
+        "BOXOFFICE_WAREHOUSE_ADHOC_URL": url("warehouse", "boxoffice_adhoc"),
         "BOXOFFICE_DAGSTER_URL": url("dagster", "dagster").replace(
             "postgresql://", "postgresql+psycopg2://", 1
         ),

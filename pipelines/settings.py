@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     warehouse_reader_url: SecretStr | None = Field(
         None, description="The same database, read-only role: the read API."
     )
+    warehouse_adhoc_url: SecretStr | None = Field(
+        None, description="The same database, role of ad-hoc SQL alone; None: there is none."
+    )
     lake_catalog_url: SecretStr = Field(description="DuckLake catalog database (postgresql://).")
     dagster_url: SecretStr = Field(description="Dagster storage (postgresql+psycopg2://).")
     dagster_webserver_url: str | None = Field(

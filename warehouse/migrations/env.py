@@ -3,6 +3,7 @@
 from alembic import context
 
 # Importing it completes the metadata: it adds its tables to those of warehouse.tables.
+from warehouse import adhoc_tables  # noqa: F401
 from warehouse.export_tables import metadata
 
 context.configure(
