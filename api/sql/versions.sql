@@ -1,0 +1,2 @@
+-- The present state of every finished table, as one value each.
+SELECT dataset, version FROM ops.dataset_versions
