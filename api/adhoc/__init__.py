@@ -1,0 +1,1 @@
+"""Ad-hoc SQL: one SELECT by an administrator on the finished tables."""
