@@ -2,14 +2,12 @@
 {%- from "newest.sql" import scope %}
 WITH {{ scope() }},
 latest AS (
+    -- One number orders the versions: what is kept of each ticket has a fixed size and can be spilled.
     SELECT ticket_id,
-           max_by({
-               'ticket_type_id': r.ticket_type_id, 'event_id': r.event_id, 'order_id': r.order_id,
-               'currency': r.currency, 'list_price': r.list_price_minor, 'charged': r.charged_minor,
-               'issued_at': r.issued_at, 'cancelled': r.cancelled_at IS NOT NULL,
-               'is_test': r.is_test
-           }, (coalesce(epoch_us(d.source_snapshot_at), 0), epoch_us(r.recorded_at),
-               r.business_date)) AS t
+           max_by(r.business_date,
+                  (1::HUGEINT << 68) * coalesce(epoch_us(d.source_snapshot_at), 0)
+                  + (1::HUGEINT << 16) * epoch_us(r.recorded_at)
+                  + (r.business_date - DATE '1970-01-01')) AS business_date
     FROM lake.raw_tickets AS r
     LEFT JOIN lake.source_totals AS d
         ON d.business_date = r.business_date AND d.fact = 'tickets' AND d.measure = 'rows'
@@ -20,9 +18,10 @@ latest AS (
     GROUP BY ticket_id
 ),
 found AS (
-    SELECT ticket_id, t.event_id AS event_id, t.order_id AS order_id, t.currency AS currency,
-           t.list_price AS list_price, t.charged AS charged, y.name AS ticket_type_name
-    FROM latest
+    SELECT t.ticket_id, t.event_id, t.order_id, t.currency, t.list_price_minor AS list_price,
+           t.charged_minor AS charged, y.name AS ticket_type_name
+    FROM lake.raw_tickets AS t
+    JOIN latest USING (ticket_id, business_date)
     LEFT JOIN lake.raw_ticket_types AS y ON y.ticket_type_id = t.ticket_type_id
     WHERE ($include_test OR NOT t.is_test)
       {%- if scoped %}
@@ -33,9 +32,9 @@ found AS (
       AND ($sold_from IS NULL OR t.issued_at >= $sold_from)
       AND ($sold_until IS NULL OR t.issued_at < $sold_until)
       AND ($status IS NULL
-           OR list_contains($status, CASE WHEN t.cancelled THEN 'cancelled' ELSE 'issued' END))
+           OR list_contains($status, CASE WHEN t.cancelled_at IS NULL THEN 'issued' ELSE 'cancelled' END))
       AND ($checked_in IS NULL
-           OR (ticket_id IN (SELECT c.ticket_id FROM lake.raw_check_ins AS c)) = $checked_in)
+           OR (t.ticket_id IN (SELECT c.ticket_id FROM lake.raw_check_ins AS c)) = $checked_in)
 )
 {%- if search %},
 holders AS (

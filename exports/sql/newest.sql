@@ -10,21 +10,38 @@ SELECT * FROM (
     {%- endif %}
 {%- endmacro %}
 
+{#- Few rows have several versions, so only those are sorted: a window over every row of a large
+    event would need more memory than an export has. -#}
 {% macro newest_of(fact, key, column, keys) -%}
 SELECT raw.*
+        FROM lake.raw_{{ fact }} AS raw
+        WHERE raw.{{ key }} NOT IN ({{ _repeated(fact, key, column, keys) }})
+        {%- if keys %}
+          AND raw.{{ column }} IN ({{ keys }})
+        {%- endif %}
+        UNION ALL
+        SELECT raw.*
         FROM lake.raw_{{ fact }} AS raw
         LEFT JOIN (
             SELECT business_date, source_snapshot_at AS read_at
             FROM lake.source_totals
             WHERE fact = '{{ fact }}' AND measure = 'rows'
         ) AS days USING (business_date)
-        {%- if keys %}
-        WHERE raw.{{ column }} IN ({{ keys }})
-        {%- endif %}
+        WHERE raw.{{ key }} IN ({{ _repeated(fact, key, column, keys) }})
         QUALIFY row_number() OVER (
             PARTITION BY raw.{{ key }}
             ORDER BY days.read_at DESC NULLS LAST, raw.recorded_at DESC, raw.business_date DESC
         ) = 1
+{%- endmacro %}
+
+{% macro _repeated(fact, key, column, keys) -%}
+SELECT {{ key }}
+            FROM lake.raw_{{ fact }}
+            {%- if keys %}
+            WHERE {{ column }} IN ({{ keys }})
+            {%- endif %}
+            GROUP BY {{ key }}
+            HAVING count(*) > 1
 {%- endmacro %}
 
 {% macro _in_scope(fact, key) -%}
