@@ -23,7 +23,7 @@ ADDITIVE = [name for name, metric in METRICS.items() if not isinstance(metric, D
 @pytest.fixture(scope="module")
 def platform(make_deployment: Callable[..., Deployment]) -> Deployment:
     """A platform of three months, run through the whole flow."""
-    deployment = make_deployment(start_date=FIRST)
+    deployment = make_deployment(start_date=FIRST, duckdb_threads=2)
     seed(
         deployment.source_owner_url,
         orders=10_000,

@@ -240,7 +240,7 @@ def run_all(deployment: Deployment) -> dg.ExecuteInProcessResult:
 @pytest.fixture(scope="module")
 def restated(make_deployment: Callable[..., Deployment]) -> Restated:
     """Nine weeks of a platform, closed and published; 500 late rows; published anew."""
-    deployment = make_deployment(start_date=FIRST)
+    deployment = make_deployment(start_date=FIRST, duckdb_threads=2)
     until = datetime(2026, 3, 20, 12, tzinfo=UTC)
     seed(deployment.source_owner_url, orders=4_000, until=until, months=3, seed=7)
     run_all(deployment)
