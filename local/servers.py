@@ -234,6 +234,8 @@ class EmbeddedPostgres(EmbeddedServer):
             "synchronous_commit": "on",
             "fsync": "on" if self.durable else "off",
             "full_page_writes": "on" if self.durable else "off",
+            # Tests make hundreds of databases and visit each for a moment.
+            "autovacuum": "on" if self.durable else "off",
             "dynamic_shared_memory_type": _dynamic_shared_memory_type(),
             "jit": "off",
             "timezone": "UTC",
