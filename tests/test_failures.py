@@ -20,7 +20,7 @@ FIRST, LAST = "2024-01-10", "2024-01-14"
 SEED = 20240111
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def deployment(make_deployment: Callable[..., Deployment]) -> Deployment:
     made = make_deployment()
     made.source(SCHEMA / "schema.sql", SCHEMA / "indexes.sql", SQL / "golden.sql")
@@ -37,7 +37,10 @@ def published(deployment: Deployment) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def lost_event(deployment: Deployment) -> Iterator[pytest.MonkeyPatch]:
-    """The lake has lost the event of its orders, and no extraction brings it back."""
+    """The lake has lost the event of its orders, and no extraction brings it back.
+
+    The first run after the test reads the event again.
+    """
     with deployment.lake.session() as connection, deployment.lake.commit(connection):
         connection.execute("DELETE FROM lake.raw_events")
     with pytest.MonkeyPatch.context() as patch:

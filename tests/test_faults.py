@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -52,9 +53,12 @@ def pay(deployment: Deployment, amount: int) -> None:
     deployment.source(f"UPDATE payments SET amount_minor = {amount}, updated_at = now()")
 
 
+PUBLISHED = "SELECT sum(payments)::bigint AS payments FROM reporting.daily_metrics"
+
+
 def published(deployment: Deployment) -> int:
     """The day's payments as readers see them."""
-    [row] = deployment.rows("SELECT sum(payments)::bigint AS payments FROM reporting.daily_metrics")
+    [row] = deployment.rows(PUBLISHED)
     payments: int = row["payments"]
     return payments
 
@@ -66,8 +70,10 @@ def reading(deployment: Deployment) -> Iterator[set[int]]:
     stop = threading.Event()
 
     def read() -> None:
-        while not stop.wait(0.05):
-            seen.add(published(deployment))
+        url = deployment.settings.warehouse_url.get_secret_value()
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not stop.wait(0.02):
+                seen.update(row[0] for row in connection.execute(PUBLISHED))
 
     reader = threading.Thread(target=read)
     reader.start()
