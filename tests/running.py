@@ -74,13 +74,13 @@ class RunningDagster:
             stderr=subprocess.STDOUT,
         )
 
-    def wait(self, condition: Callable[[], bool], timeout_seconds: float = 60) -> None:
+    def wait(self, condition: Callable[[], bool], timeout_seconds: float = 120) -> None:
         deadline = time.monotonic() + timeout_seconds
         while not condition():
             if time.monotonic() > deadline:
                 logs = [p.log_tail(40) for p in (self.code_server, self.web, self.daemon)]
                 raise AssertionError("\n".join(logs))
-            time.sleep(0.1)
+            time.sleep(0.25)  # conditions are queries, which take longer than they wait
 
     def _process(self, name: str, *arguments: str) -> DagsterProcess:
         return DagsterProcess(

@@ -14,11 +14,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from typer.testing import CliRunner
 
 from local.ticketing.seed import seed
 from metrics.calendar import month_start, next_month, week_start
 from metrics.datasets import DATASETS
 from pipelines.backfill import Backfill, BackfillRun, describe_days
+from pipelines.cli import app
 from pipelines.webserver import Webserver, WebserverError
 from tests.deployment import Deployment
 from tests.running import RunningDagster
@@ -448,7 +450,7 @@ def test_a_step_waits_for_a_place_in_the_pool_also_within_its_process(
     ],
 )
 def test_what_cannot_be_backfilled_is_refused_with_the_reason(
-    platform: Platform, arguments: list[str], message: str
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     day = timedelta(days=1)
     names = {
@@ -458,10 +460,13 @@ def test_what_cannot_be_backfilled_is_refused_with_the_reason(
         "tomorrow": platform.today + day,
     }
     known = set(platform.backfills())
-    ended = end(
-        platform.dagster.boxoffice("backfill", *(each.format(**names) for each in arguments))
+    settings = platform.deployment.settings.model_copy(
+        update={"dagster_webserver_url": platform.dagster.webserver.url}
     )
-    assert ended.code == 1
+    monkeypatch.setattr("pipelines.settings.get_settings", lambda: settings)
+    command = ["backfill", *(each.format(**names) for each in arguments)]
+    ended = CliRunner().invoke(app, command)
+    assert ended.exit_code == 1
     assert message.format(**names) in " ".join(ended.output.split())
     assert set(platform.backfills()) == known
 
