@@ -86,8 +86,8 @@ def _programs(cases: list[dict[str, Any]]) -> str:
                     f"{_median(runs, peak) / _MIB:,.0f}",
                     f"{_median(runs, rendering) / _MIB:,.0f}" if measured else "",
                     f"{_median(runs, lambda run: run['cpu_seconds']['worker']):.1f}",
-                    f"{_median(runs, lambda run: run['cpu_seconds'][SOURCE]):.1f}",
-                    f"{_median(runs, lambda run: run['cpu_seconds']['s3']):.1f}",
+                    f"{_median(runs, lambda run: run['cpu_seconds'].get(SOURCE, 0)):.1f}",
+                    f"{_median(runs, lambda run: run['cpu_seconds'].get('s3', 0)):.1f}",
                     f"{runs[0]['result']['bytes'] / _MIB:,.1f}",
                 ]
             )
