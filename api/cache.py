@@ -41,17 +41,8 @@ class Body:
     etag: str
 
 
-@dataclass
-class Counts:
-    """What became of requests, since this worker started."""
-
-    hits: int = 0
-    misses: int = 0
-    shared: int = 0
-    garbage: int = 0
-    stored: int = 0
-    not_stored: int = 0
-    bypassed: int = 0
+OUTCOMES = ("hits", "misses", "shared", "garbage", "stored", "not_stored", "bypassed")
+"""What can become of a request."""
 
 
 def body(content: bytes) -> Body:
@@ -104,10 +95,14 @@ class AnswerCache:
     Args:
         seconds: how long; 0: not at all.
         time_zone: the reporting time zone; an answer of yesterday is not one of today.
+        observe: told each outcome.
     """
 
-    def __init__(self, link: RedisLink, seconds: int, time_zone: str) -> None:
+    def __init__(
+        self, link: RedisLink, seconds: int, time_zone: str, observe: Callable[[str], None]
+    ) -> None:
         """Keep nothing yet."""
+        self._observe = observe
         self._link = link
         self._seconds = seconds
         self._time_zone = time_zone
@@ -115,7 +110,7 @@ class AnswerCache:
         self._today = b""
         self._tomorrow_at = 0.0
         self._under_way: dict[str, asyncio.Future[Body]] = {}
-        self.counts = Counts()
+        self.counts = dict.fromkeys(OUTCOMES, 0)
 
     def key(self, scope: str, variant: str, path: str, query: bytes, version: str) -> str | None:
         """Key of an answer; None while nothing is kept."""
@@ -133,11 +128,11 @@ class AnswerCache:
         """The answer that Redis had, if it is one; counts it."""
         answer = unpack(key, stored)
         if answer is not None:
-            self.counts.hits += 1
+            self._count("hits")
         elif stored is None:
-            self.counts.misses += 1
+            self._count("misses")
         else:
-            self.counts.garbage += 1
+            self._count("garbage")
         return answer
 
     async def compute(self, key: str | None, compute: Callable[[], Awaitable[Body]]) -> Body:
@@ -147,10 +142,10 @@ class AnswerCache:
             compute: raises for what is not an answer; everybody who waits is told the same.
         """
         if key is None:
-            self.counts.bypassed += 1
+            self._count("bypassed")
             return await compute()
         while (under_way := self._under_way.get(key)) is not None:
-            self.counts.shared += 1
+            self._count("shared")
             try:
                 return await asyncio.shield(under_way)
             except asyncio.CancelledError:
@@ -176,13 +171,13 @@ class AnswerCache:
     async def store(self, key: str, answer: Body) -> None:
         """Keep an answer if Redis takes it in time."""
         if len(answer.content) > _MAX_BYTES:
-            self.counts.not_stored += 1
+            self._count("not_stored")
             return
         try:
             await self._link.call("SET", key, pack(key, answer), "EX", self._seconds)
-            self.counts.stored += 1
+            self._count("stored")
         except NoAnswerError:
-            self.counts.not_stored += 1
+            self._count("not_stored")
 
     async def clear(self) -> int:
         """Delete every answer of every worker; returns how many.
@@ -200,6 +195,10 @@ class AnswerCache:
             cursor = int(found)
             if cursor == 0:
                 return deleted
+
+    def _count(self, outcome: str) -> None:
+        self.counts[outcome] += 1
+        self._observe(outcome)
 
     def _turn_day(self) -> None:
         today = business_date(self._time_zone, datetime.now(UTC))

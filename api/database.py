@@ -55,6 +55,7 @@ class Database:
             raise ValueError("BOXOFFICE_WAREHOUSE_READER_URL is not set; the read API needs it")
         self._url = settings.warehouse_reader_url.get_secret_value()
         self._settings = settings
+        self.time_zone = settings.time_zone
         self._pools: dict[Scope, AsyncConnectionPool[Connection]] = {}
         self.publications = Publications(lambda: self._connect("admin"), self._drain)
 
@@ -120,6 +121,14 @@ class Database:
         pool = self._pools["admin" if principal.organizer_id is None else "organizer"]
         return pool, await pool.getconn()
 
+    async def revision(self) -> str:
+        """The revision the warehouse was migrated to."""
+        if self.publications.is_away:
+            raise unavailable()
+        async with self._pools["admin"].connection() as connection:
+            row = await (await connection.execute(statement("readiness"))).fetchone()
+        return "" if row is None else str(row["version_num"])
+
     async def _drain(self) -> None:
         for pool in self._pools.values():
             await pool.drain()
@@ -182,6 +191,7 @@ class Reading:
         """Take no connection yet."""
         self.principal = principal
         self.datasets = datasets
+        self.time_zone = database.time_zone
         self._database = database
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._connection: Connection | None = None
@@ -199,7 +209,12 @@ class Reading:
         traceback: TracebackType | None,
     ) -> None:
         """Give the connection back."""
-        await self._release()
+        await self.release()
+
+    @property
+    def has_read(self) -> bool:
+        """Whether its snapshot has been taken."""
+        return self._versions is not None
 
     @property
     def version(self) -> str:
@@ -249,13 +264,13 @@ class Reading:
                 break
             except psycopg.OperationalError:
                 connection = self._connection
-                await self._release()
+                await self.release()
                 # A connection that died while nobody used it says nothing of the database.
                 if attempt == 2 or connection is None or not connection.closed:
                     raise
         if last and not all(self._known_shelf(name) for name in self.datasets):
             # Published meanwhile: read again, in a snapshot that stays open.
-            await self._release()
+            await self.release()
             self._versions = None
             return await self.batch(*queries)
         return results
@@ -308,10 +323,11 @@ class Reading:
                 await connection.execute(b"COMMIT")
         results = [await c.fetchall() if c.description is not None else [] for c in cursors]
         if last:
-            await self._release()
+            await self.release()
         return results
 
-    async def _release(self) -> None:
+    async def release(self) -> None:
+        """End the transaction and give the connection back; safe to repeat."""
         pool, connection = self._pool, self._connection
         self._pool = self._connection = None
         if pool is None or connection is None:

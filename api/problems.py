@@ -189,7 +189,13 @@ async def handle(request: Request, error: Exception) -> Response:
             exc_info=error if problem.kind is Kind.INTERNAL else None,
             extra={"request_id": request.scope["boxoffice.request_id"]},
         )
-    return response(problem, request.scope["boxoffice.request_id"])
+    answer = response(problem, request.scope["boxoffice.request_id"])
+    answer.raw_headers.extend(
+        header
+        for header in request.scope.get("boxoffice.headers", ())
+        if header[0].decode() not in answer.headers
+    )
+    return answer
 
 
 def install(app: FastAPI) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import export_commands, inspection
+from pipelines import export_commands, inspection, serving
 from pipelines.console import fail, load_settings
 
 if TYPE_CHECKING:
@@ -340,6 +340,7 @@ def migrate() -> None:
 
 
 inspection.register(app)
+serving.register(app)
 
 if __name__ == "__main__":
     sys.exit(app())

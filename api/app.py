@@ -1,0 +1,132 @@
+"""The application: its parts, what starts and ends with it, and its routes.
+
+Belongs here: assembly. Does not belong here: anything that could be tested without it.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from api import problems
+from api.cache import AnswerCache
+from api.database import Database
+from api.observability import Metrics, Observed, configure_logging
+from api.rate_limits import RateLimits
+from api.redis_link import RedisLink
+from api.routes import health, platform
+from api.tokens import Tokens
+from pipelines.settings import Settings, get_settings
+
+VERSION = "1"
+_MAX_BODY_BYTES = 256 * 1024
+_DESCRIPTION = (
+    "Reads the finished tables of Box Office. Every answer is `{data, meta}`; money is an integer "
+    "of minor units with its decimal text; errors are RFC 9457 problem details."
+)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What calls are answered with."""
+
+    settings: Settings
+    metrics: Metrics
+    tokens: Tokens
+    link: RedisLink
+    limits: RateLimits
+    cache: AnswerCache
+    database: Database
+
+
+def build_services(settings: Settings) -> Services:
+    """The services, none of which is connected yet.
+
+    Raises:
+        api.tokens.ConfigurationError: tokens could not be verified safely.
+        ValueError: another setting is missing or wrong.
+    """
+    metrics = Metrics()
+    link = RedisLink(settings.redis_url.get_secret_value())
+    return Services(
+        settings=settings,
+        metrics=metrics,
+        tokens=Tokens(settings),
+        link=link,
+        limits=RateLimits(link, settings.api_rate_limits, settings.api_workers),
+        cache=AnswerCache(link, settings.api_cache_seconds, settings.time_zone, metrics.cached),
+        database=Database(settings),
+    )
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; it connects when it is started.
+
+    Raises:
+        api.tokens.ConfigurationError: tokens could not be verified safely.
+        ValueError: another setting is missing or wrong.
+    """
+    services = build_services(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(services.link.close)
+            stack.push_async_callback(services.database.close)
+            await services.database.open()
+            app.openapi()
+            # What is there now stays: the collector need not look at it again with each request.
+            gc.collect()
+            gc.freeze()
+            stack.callback(gc.unfreeze)
+            yield
+
+    app = FastAPI(
+        title="Box Office",
+        version=VERSION,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=_MAX_BODY_BYTES,
+        middleware=[],
+    )
+    app.state.services = services
+    app.add_middleware(
+        Observed, metrics=lambda: services.metrics, access_log=settings.api_access_log
+    )
+    problems.install(app)
+    for router in (health.router, platform.router):
+        app.include_router(router)
+    _describe(app)
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Add what all routes refer to."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = generate()
+            components = schema.setdefault("components", {})
+            components.setdefault("schemas", {})["Problem"] = problems.SCHEMA
+            components["securitySchemes"] = {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            }
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def from_environment() -> FastAPI:
+    """The application as a server process makes it."""
+    configure_logging()
+    return create_app(get_settings())

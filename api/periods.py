@@ -1,0 +1,173 @@
+"""Periods of an answer, and what is known of each: open, final, restated, or not loaded.
+
+Belongs here: days, weeks and months of a range, their states in the answer's snapshot, and reading
+rows together with them. Does not belong here: how they are laid out (``api.answers``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Any, Literal
+
+from api.database import Reading, Row
+from api.problems import invalid
+from api.publications import Shelf
+from api.statements import statement
+from metrics.calendar import iso_week_label, month_start, next_month, week_start
+from metrics.datasets import DAILY_METRICS, MONTHLY_REVENUE, WEEKLY_REVENUE
+from warehouse.periods import State, state
+
+Granularity = Literal["daily", "weekly", "monthly"]
+NOT_LOADED = "not_loaded"
+MAX_DAYS = 3_660
+_DATASETS: Mapping[Granularity, str] = {
+    "daily": DAILY_METRICS.name,
+    "weekly": WEEKLY_REVENUE.name,
+    "monthly": MONTHLY_REVENUE.name,
+}
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Periods:
+    """The days, ISO weeks or months that a range of days touches.
+
+    Attributes:
+        first: first day asked for; weeks and months are whole, so theirs may begin before it.
+        last: last day asked for.
+    """
+
+    granularity: Granularity
+    first: date
+    last: date
+
+    def __post_init__(self) -> None:
+        """Refuse a range that is empty or endless."""
+        if self.last < self.first:
+            raise invalid("query.to", f"is before `from` ({self.first.isoformat()})", "range")
+        if (self.last - self.first).days >= MAX_DAYS:
+            raise invalid("query.to", f"is more than {MAX_DAYS} days after `from`", "range")
+
+    @property
+    def dataset(self) -> str:
+        """The finished table with one row for each event and period."""
+        return _DATASETS[self.granularity]
+
+    @cached_property
+    def starts(self) -> list[date]:
+        """First day of each period, in order."""
+        if self.granularity == "daily":
+            return [self.first + _DAY * n for n in range((self.last - self.first).days + 1)]
+        if self.granularity == "weekly":
+            first = week_start(self.first)
+            return [first + 7 * _DAY * n for n in range((self.last - first).days // 7 + 1)]
+        starts = [month_start(self.first)]
+        while (following := next_month(starts[-1])) <= self.last:
+            starts.append(following)
+        return starts
+
+    @property
+    def parameters(self) -> dict[str, date]:
+        """``first`` and ``last`` for statements: starts of the first and of the last period."""
+        return {"first": self.starts[0], "last": self.starts[-1]}
+
+    def label(self, start: date) -> str:
+        """How a period is named: ``2025-01-31``, ``2025-W05``, ``2025-01``."""
+        match self.granularity:
+            case "daily":
+                return start.isoformat()
+            case "weekly":
+                return iso_week_label(start)
+            case "monthly":
+                return start.isoformat()[:7]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What is known of some periods of a finished table, in the answer's snapshot.
+
+    Attributes:
+        restated: keys of periods of which a value changed after they were closed.
+    """
+
+    periods: Periods
+    dataset: str
+    shelf: Shelf
+    restated: frozenset[str]
+
+    def state(self, start: date) -> str:
+        """``open``, ``provisional``, ``final``, or ``not_loaded``."""
+        part = self.shelf.partitions.get(start.isoformat())
+        if part is None:
+            return NOT_LOADED
+        if part.is_final:
+            return State.FINAL.value
+        return state(is_complete=part.is_complete, final_at=None).value
+
+    @property
+    def missing(self) -> list[str]:
+        """Periods that are not published, by label."""
+        known = self.shelf.partitions
+        return [
+            self.periods.label(start)
+            for start in self.periods.starts
+            if start.isoformat() not in known
+        ]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every period is published and complete."""
+        parts = self.shelf.partitions
+        return all(
+            (part := parts.get(start.isoformat())) is not None and part.is_complete
+            for start in self.periods.starts
+        )
+
+    def labels(self, keys: Iterable[str]) -> list[str]:
+        """Labels of those of the keys that are in the range, in order."""
+        wanted = frozenset(keys)
+        return [
+            self.periods.label(start)
+            for start in self.periods.starts
+            if start.isoformat() in wanted
+        ]
+
+
+async def read_series(
+    read: Reading,
+    name: str,
+    periods: Periods,
+    *,
+    dataset: str | None = None,
+    event_id: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    only: bool = False,
+) -> tuple[list[Row], Coverage]:
+    """Rows of a statement over periods, and what is known of those periods, in one round trip.
+
+    The statement is given ``first`` and ``last`` (starts of periods), ``event_id`` and
+    ``organizer_id``, and returns a column ``period`` (start, a date).
+
+    Args:
+        name: file of ``api/sql``.
+        dataset: finished table that it reads; that of the periods' granularity if not given.
+        event_id: restatements of this event only.
+        only: nothing else is read for this answer.
+    """
+    table = dataset or periods.dataset
+    given = {**periods.parameters, "event_id": event_id, **(parameters or {})}
+    keys = {
+        "dataset": table,
+        "first_key": periods.starts[0].isoformat(),
+        "last_key": periods.starts[-1].isoformat(),
+        "event_id": event_id,
+    }
+    rows, restated = await read.batch(
+        (statement(name), given), (statement("restated_partitions"), keys), only=only
+    )
+    shelf = await read.shelf(table)
+    keyed = frozenset(row["partition_key"] for row in restated)
+    return rows, Coverage(periods, table, shelf, keyed)
