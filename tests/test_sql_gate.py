@@ -80,8 +80,8 @@ MORE_ALLOWED = [
     "SELECT reporting.events.name FROM reporting.events",
     "SELECT x.column1 FROM (VALUES (1), (2)) x",
     (
-        "SELECT s.count, s.date FROM (SELECT count(*), starts_at::date FROM reporting.events"
-        " GROUP BY starts_at::date) s"
+        "SELECT s.count, s.date FROM (SELECT count(*), date(starts_at) FROM reporting.events"
+        " GROUP BY date(starts_at)) s"
     ),
     (
         "SELECT g.day::date, coalesce(sum(d.net_minor), 0) FROM generate_series('2026-01-01'::date,"
@@ -132,6 +132,7 @@ ALIKE = [
     ("SELECT s.purge_by_row FROM (SELECT * FROM reporting.events) s", "subquery"),
     ("SELECT (SELECT e FROM reporting.events e LIMIT 1).purge_by_row", "scalar"),
     ("SELECT e.pg_typeof FROM reporting.events e", "catalog function"),
+    ("SELECT s.pg_stop FROM (SELECT 1 AS pg_stop) s", "name of Postgres's own"),
     ("SELECT purge_by_row(e) FROM reporting.events e", "call"),
     # a name of WITH that is not visible is a table of the catalog
     ("WITH pg_user AS (SELECT * FROM pg_user) SELECT * FROM pg_user", "itself"),

@@ -348,7 +348,7 @@ class _Reading:
 
     def _restarget(self, node: _Node, _: frozenset[str]) -> None:
         if node.name is not None:
-            self._declared.add(node.name)
+            self._declare(node, node.name)
 
     def _commontableexpr(self, node: _Node, _: frozenset[str]) -> None:
         self._declare(node, node.ctename, *_names(node.aliascolnames))

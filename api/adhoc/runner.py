@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -135,7 +135,12 @@ async def run(
             # The server's own timeouts come first; this one is for a server that does not answer.
             async with asyncio.timeout(limits.statement_seconds + _GRACE_SECONDS):
                 await _enter(connection, limits, time_zone, schema)
-                return await _read(connection, statement, limits)
+                found = await _read(connection, statement, limits)
+                if found.columns:
+                    return found
+                # An empty answer comes without its columns; this one reads nothing.
+                empty = bounded(checked, rows=0, row_bytes=limits.bytes)
+                return replace(found, columns=await _columns(connection, empty))
         except (TimeoutError, errors.LockNotAvailable, errors.QueryCanceled) as error:
             raise _timed_out(error, limits) from error
         except psycopg.Error as error:
@@ -224,16 +229,28 @@ async def _read(
                     break
                 size += row_bytes
                 rows.append(tuple(values))
-        columns = tuple(
-            Column(column.name, type_name(cursor.adapters, column.type_code))
-            for column in (cursor.description or ())[1:]
-        )
+        columns = _described(cursor)
     return Rows(
         columns=columns,
         rows=rows,
         truncated=truncated,
         byte_count=size,
         seconds=time.monotonic() - started,
+    )
+
+
+async def _columns(
+    connection: psycopg.AsyncConnection[Any], statement: Bounded
+) -> tuple[Column, ...]:
+    async with connection.cursor() as cursor:
+        await cursor.execute(statement.sql.encode(), prepare=False)
+        return _described(cursor)
+
+
+def _described(cursor: psycopg.AsyncCursor[Any]) -> tuple[Column, ...]:
+    return tuple(
+        Column(column.name, type_name(cursor.adapters, column.type_code))
+        for column in (cursor.description or ())[1:]
     )
 
 
