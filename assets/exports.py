@@ -12,8 +12,10 @@ from uuid import UUID
 
 import dagster as dg
 
+from assets.presentation import column_schema
 from exports.attempt import Exporter, ExportFailedError, Outcome, attempt_export
 from exports.datasets import EXPORTS
+from exports.manifest import MANIFEST_VERSION
 from exports.naming import manifest_key
 from metrics.datasets import DATASETS
 from resources.source_contract import FACTS
@@ -25,6 +27,16 @@ EXPORT_OP = "export_file"
 EXPORT_FILES = "export_files"
 POOL = "exports"
 _OWNERS = ["team:data"]
+_MANIFEST = (
+    ("dataset", "text", "What was exported."),
+    ("format", "text", "csv, xlsx, pdf, json, ndjson or parquet."),
+    ("data_version", "text", "Version of the data: the same version and request, the same bytes."),
+    ("lake_snapshot", "bigint", "Snapshot of the lake that was read; none for published tables."),
+    ("rows", "bigint", "Rows, as counted beforehand and as written."),
+    ("bytes", "bigint", "Size of the file."),
+    ("sha256", "text", "SHA-256 of the file."),
+)
+"""What the manifest of a file says, among other things."""
 
 
 def export_files_spec() -> dg.AssetSpec:
@@ -36,10 +48,12 @@ def export_files_spec() -> dg.AssetSpec:
         group_name="exports",
         kinds={"s3"},
         owners=_OWNERS,
+        code_version=f"manifest-{MANIFEST_VERSION}",
         description=(
             "Files that people asked for, in the exports bucket, each with its manifest. One"
             " materialization for each file; `ops.export_jobs` has every request."
         ),
+        metadata={"dagster/column_schema": column_schema(*_MANIFEST)},
     )
 
 
@@ -75,7 +89,7 @@ def build_export_job(tags: Mapping[str, str]) -> dg.JobDefinition:
                 error.detail,
                 metadata={
                     "what the requester sees": error.job.error or "it is tried again",
-                    "state": error.job.state,
+                    "state": error.job.state.value,
                     "where": dg.MetadataValue.md(_code_block(error.frames)),
                 },
                 allow_retries=False,

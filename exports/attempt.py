@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import duckdb
 import psycopg
 
 from exports.filters import RequestError
@@ -30,8 +31,8 @@ from exports.reading import (
     ExportRows,
     NotPublishedError,
     Sources,
+    find_catalogue,
     open_rows,
-    warehouse_catalogue,
 )
 from exports.requests import ExportRequest, named, validate
 from exports.spill import DiskSpaceError, spill
@@ -153,7 +154,7 @@ def _produce(work: _Work) -> Job:
     job, exporter = work.job, work.exporter
     requester = Requester(role=Role(job.role), organizer_id=job.organizer_id, reason=job.reason)
     with exporter.connect() as connection:
-        catalogue = warehouse_catalogue(connection, *named(job.filters))
+        catalogue = find_catalogue(connection, exporter.sources.lake, *named(job.filters))
     request = validate(job.dataset, job.filters, job.columns, requester, catalogue)
     options = parse_options(job.format, job.options, request.dataset)
     with open_rows(exporter.sources, request, by_event=options.by_event) as rows:
@@ -203,7 +204,8 @@ def _write(work: _Work, rows: ExportRows, options: Options, key: str, name: str)
             said_at = time.monotonic()
             work.say(f"{count:,} of {total:,} rows written")
 
-    expected = total * len(rows.description.columns) * _SPILLED_BYTES_A_CELL
+    largest = max((event.rows for event in (rows.by_event or {}).values()), default=total)
+    expected = largest * len(rows.description.columns) * _SPILLED_BYTES_A_CELL
     with work.exporter.bucket.upload(
         key,
         content_type=content_type(work.job.format, options),
@@ -316,10 +318,13 @@ def _explain(error: BaseException, lease: Lease) -> tuple[str, str, bool]:
             shown = f"There is not enough disk space to make the file. {operator}"
             return shown, str(error), True
         case BucketError():
-            return f"The file could not be stored. {operator}", str(error), True
-        case psycopg.OperationalError():
-            shown = f"A database could not be reached. {operator}"
-            return shown, f"a database could not be reached: {error}", True
+            return f"The file could not be stored. {operator}", str(error), error.is_transient
+        case psycopg.OperationalError() | duckdb.IOException():
+            shown = f"The data could not be read. {operator}"
+            return shown, f"the warehouse or the lake could not be reached: {error}", True
+        case duckdb.OutOfMemoryException():
+            shown = f"The export needs more memory than it may have. Ask for fewer rows. {operator}"
+            return shown, "raise BOXOFFICE_EXPORTS_MEMORY_LIMIT", False
         case Exception():
             shown = f"The export failed inside Box Office ({type(error).__name__}). {operator}"
             detail = f"{type(error).__name__}; its text is left out, as it may hold data of rows"

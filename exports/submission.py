@@ -15,8 +15,9 @@ import psycopg
 from exports.filters import Problem, RequestError
 from exports.masking import Requester, Role
 from exports.options import parse_options
-from exports.reading import warehouse_catalogue
+from exports.reading import find_catalogue, warehouse_catalogue
 from exports.requests import named, validate
+from resources.lake import Lake
 from warehouse import export_jobs
 
 ROLES = (Role.ADMIN, Role.SUPER_ADMIN, Role.ORGANIZER)
@@ -33,6 +34,7 @@ def checked(
     columns: Sequence[str] | None = None,
     format_name: object = "csv",
     options: object = None,
+    lake: Lake | None = None,
 ) -> export_jobs.ExportRequest:
     """A request in the one form it is stored in, known to be right at this moment.
 
@@ -41,6 +43,7 @@ def checked(
         filters: plain JSON data; None for all rows the requester may see.
         columns: names in the order they are to be written; None for the dataset's default.
         options: plain JSON data; None for the format's defaults.
+        lake: asked for events and ticket types that are not published yet; None: they are refused.
 
     Raises:
         RequestError: with every problem that can be told.
@@ -53,7 +56,11 @@ def checked(
     names: list[str] = []
     found = None
     try:
-        catalogue = warehouse_catalogue(connection, *named(raw))
+        catalogue = (
+            warehouse_catalogue(connection, *named(raw))
+            if lake is None
+            else find_catalogue(connection, lake, *named(raw))
+        )
         found = validate(dataset, raw, columns, requester, catalogue)
         canonical, names = found.filters.canonical(), [column.name for column in found.columns]
     except RequestError as error:

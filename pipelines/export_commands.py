@@ -102,6 +102,7 @@ def request(
     """Ask for a file; the running Dagster makes it."""
     from exports.masking import Requester, Role
     from exports.submission import checked
+    from pipelines.definitions import build_lake
     from warehouse.export_jobs import create_job
 
     if organizer is not None:
@@ -121,6 +122,7 @@ def request(
             columns=columns.split(",") if columns is not None else None,
             format_name=format_name,
             options=_json("--options", options),
+            lake=build_lake(load_settings()),
         )
         job, is_new = create_job(connection, asked, key or secrets.token_hex(16))
         typer.echo(f"Export {job.job_id}{'' if is_new else ' (asked for before)'}")
@@ -163,11 +165,15 @@ def link(
     minutes: Annotated[int, typer.Option(min=1, max=15, help="How long the link works.")] = 15,
 ) -> None:
     """A link that downloads the file; anybody who has it can use it until it ends."""
+    from exports.options import parse_options
+    from exports.writing import content_type
     from warehouse.export_jobs import get_job
 
     with _warehouse() as connection:
         job = get_job(connection, job_id)
-        typer.echo(_bucket().presign(_key(job), timedelta(minutes=minutes)))
+        kind = content_type(job.format, parse_options(job.format, job.options))
+        expires = timedelta(minutes=minutes)
+        typer.echo(_bucket().presign(_key(job), expires, content_type=kind))
 
 
 @app.command()

@@ -183,8 +183,12 @@ def test_everything_runs_by_default(deployment: Deployment) -> None:
         "fingerprint_days_nightly": dg.DefaultScheduleStatus.RUNNING,
         "tidy_lake_nightly": dg.DefaultScheduleStatus.RUNNING,
         "prove_nightly": dg.DefaultScheduleStatus.RUNNING,
+        "clean_exports_hourly": dg.DefaultScheduleStatus.RUNNING,
     }
     assert {s.name: s.default_status for s in repository.sensor_defs} == {
         "rollups_follow_days": dg.DefaultSensorStatus.RUNNING,
         "late_data": dg.DefaultSensorStatus.RUNNING,
+        "export_requests": dg.DefaultSensorStatus.RUNNING,
+        "export_reaper": dg.DefaultSensorStatus.RUNNING,
+        "recurring_exports": dg.DefaultSensorStatus.RUNNING,
     }

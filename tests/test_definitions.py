@@ -54,7 +54,7 @@ def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
 def test_every_asset_of_the_flow_is_there(specs: dict[str, dg.AssetSpec]) -> None:
     expected = {fact.table for fact in FACTS.values()} | {"movements"} | set(DATASETS)
     expected |= {f"ticketing/{name}" for name in FACTS}
-    expected |= {"reconciliation", "source_fingerprint"}
+    expected |= {"reconciliation", "source_fingerprint", "export_files"}
     assert set(specs) == expected
 
 

@@ -24,7 +24,7 @@ import polars as pl
 import psycopg
 import pytest
 
-from assets.exports import EXPORT, EXPORT_FILES
+from assets.exports import EXPORT, EXPORT_FILES, EXPORT_OP
 from exports import attempt as attempts
 from exports.attempt import Exporter, ExportFailedError, attempt_export
 from exports.housekeeping import clean_exports
@@ -109,10 +109,12 @@ def ask(
 _NUMBERS = itertools.count()
 
 
-def unshared(**filters: Any) -> dict[str, Any]:
-    """Filters that change nothing and make a request like no other: no file is shared."""
-    until = LAST + timedelta(days=next(_NUMBERS))
-    return {"filters": {**filters, "sold": {"last": str(until)}}}
+def unlike_any(event: int | None = None) -> dict[str, Any]:
+    """A request for payments, or an event's attendees, that was never made: no file is shared."""
+    until = {"last": str(LAST + timedelta(days=next(_NUMBERS)))}
+    if event is None:
+        return {"dataset": "payments", "filters": {"confirmed": until}}
+    return {"dataset": "attendees", "filters": {"events": [event], "sold": until}}
 
 
 def work(exporter: Exporter, job: Job, attempt: int = 1) -> Job:
@@ -217,7 +219,7 @@ def test_a_run_killed_at_any_moment_leaves_one_end_and_one_file(
     format_name: str,
     big_event: int,
 ) -> None:
-    job = ask(connection, format_name=format_name, **unshared(events=[big_event]))
+    job = ask(connection, format_name=format_name, **unlike_any(big_event))
     assert export_worker.start(deployment.settings, job.job_id, 1, kill_at=point).wait() == -9
     if point is ExportFaultPoint.FINISHED:
         assert get_job(connection, job.job_id).state is State.SUCCEEDED
@@ -262,7 +264,7 @@ def mega_event(deployment: Deployment, events: list[int]) -> int:
 def test_an_attempt_that_outlives_its_lease_changes_nothing(
     deployment: Deployment, exporter: Exporter, connection: psycopg.Connection[Any]
 ) -> None:
-    job = ask(connection, **unshared())
+    job = ask(connection, **unlike_any())
     outlived = export_worker.start(
         deployment.settings, job.job_id, 1, hold_at=ExportFaultPoint.UPLOADED
     )
@@ -282,7 +284,7 @@ def test_an_attempt_that_outlives_its_lease_changes_nothing(
 def test_a_job_whose_every_run_is_lost_fails_with_a_reason(
     deployment: Deployment, exporter: Exporter, connection: psycopg.Connection[Any]
 ) -> None:
-    job = ask(connection, **unshared())
+    job = ask(connection, **unlike_any())
     for attempt in (1, 2, 3):
         killed = export_worker.start(
             deployment.settings, job.job_id, attempt, kill_at=ExportFaultPoint.RENDERING
@@ -298,7 +300,7 @@ def test_a_job_whose_every_run_is_lost_fails_with_a_reason(
 def test_cancelling_stops_a_running_export_and_leaves_no_file(
     deployment: Deployment, exporter: Exporter, connection: psycopg.Connection[Any], big_event: int
 ) -> None:
-    job = ask(connection, **unshared(events=[big_event]))
+    job = ask(connection, **unlike_any(big_event))
     running = export_worker.start(
         deployment.settings, job.job_id, 1, hold_at=ExportFaultPoint.RENDERING
     )
@@ -316,7 +318,7 @@ def test_a_cancel_that_races_with_the_end_has_one_outcome(
     chance = random.Random(SEED)
     outcomes = set()
     for _ in range(6):
-        job = ask(connection, **unshared())
+        job = ask(connection, **unlike_any())
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(work, exporter, job)
             time.sleep(chance.uniform(0.2, 1.2))
@@ -426,8 +428,8 @@ def test_a_file_is_deleted_when_its_time_is_up_and_nothing_else_is(
 ) -> None:
     foreign = f"exports/2026-01-01/admin/{uuid4()}/1/not-ours.csv"
     exporter.bucket.put_bytes(foreign, b"kept", content_type="text/csv")
-    kept = work(exporter, ask(connection, **unshared()))
-    gone = work(replace(exporter, keep=timedelta(0)), ask(connection, **unshared()))
+    kept = work(exporter, ask(connection, **unlike_any()))
+    gone = work(replace(exporter, keep=timedelta(0)), ask(connection, **unlike_any()))
     cleaned = clean_exports(connection, exporter.bucket, exporter.spill_directory)
     assert (cleaned.expired, cleaned.files, cleaned.foreign) == (1, 1, 1)
     assert files_of(exporter.bucket, gone) == []
@@ -440,13 +442,13 @@ def test_a_file_is_deleted_when_its_time_is_up_and_nothing_else_is(
 
 
 def test_personal_data_leaves_clear_only_with_a_reason_and_is_recorded(
-    exporter: Exporter, connection: psycopg.Connection[Any]
+    exporter: Exporter, connection: psycopg.Connection[Any], events: list[int]
 ) -> None:
-    columns = ["ticket_id", "attendee_email"]
-    masked = work(exporter, ask(connection, columns=columns))
+    filters, columns = {"events": events[2:4]}, ["ticket_id", "attendee_email"]
+    masked = work(exporter, ask(connection, filters=filters, columns=columns))
     assert {row["Attendee email"] for row in rows_of(exporter, masked)} <= {MASK, ""}
     reasoned = Requester(role=Role.SUPER_ADMIN, reason="a dispute of an organizer")
-    clear = work(exporter, ask(connection, columns=columns, requester=reasoned))
+    clear = work(exporter, ask(connection, filters=filters, columns=columns, requester=reasoned))
     assert any("@" in row["Attendee email"] for row in rows_of(exporter, clear))
     logged = connection.execute(
         "SELECT job_id, actor, reason, row_count, clear_columns FROM ops.access_log"
@@ -470,9 +472,16 @@ def test_an_event_that_was_given_to_another_organizer_meanwhile_is_not_exported(
         lake.execute(
             "UPDATE lake.raw_events SET organizer_id = organizer_id + 1 WHERE event_id = ?", [event]
         )
-    with pytest.raises(ExportFailedError):
-        work(exporter, job)
+    config = {"job_id": str(job.job_id), "attempt": 1}
+    result = deployment.definitions.resolve_job_def(EXPORT).execute_in_process(
+        instance=deployment.instance,
+        run_config={"ops": {EXPORT_OP: {"config": config}}},
+        raise_on_error=False,
+    )
     job = get_job(connection, job.job_id)
+    assert not result.success
+    [failure] = [e.step_failure_data for e in result.all_events if e.is_step_failure]
+    assert f"there is no event {event}" in str(failure.user_failure_data), "the UI says why"
     assert job.state is State.FAILED
     assert job.error is not None
     assert f"there is no event {event}" in job.error
@@ -486,7 +495,7 @@ def test_an_event_that_was_given_to_another_organizer_meanwhile_is_not_exported(
 def test_a_full_disk_fails_the_attempt_with_a_reason_and_leaves_nothing(
     deployment: Deployment, exporter: Exporter, connection: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
-    job = ask(connection, format_name="xlsx", **unshared())
+    job = ask(connection, format_name="xlsx", **unlike_any())
     free = shutil.disk_usage(tmp_path).free
 
     @contextmanager
@@ -530,7 +539,7 @@ def test_an_export_waits_for_a_store_that_is_gone_for_a_while(
             secret_access_key=own_s3.password,
         ),
     )
-    job = ask(connection, **unshared(events=[big_event]))
+    job = ask(connection, **unlike_any(big_event))
     own_s3.stop()
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(work, elsewhere, job)
