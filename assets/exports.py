@@ -12,6 +12,7 @@ from uuid import UUID
 
 import dagster as dg
 
+from assets.partitioning import OWNERS
 from assets.presentation import column_schema
 from exports.attempt import Exporter, ExportFailedError, Outcome, attempt_export
 from exports.datasets import EXPORTS
@@ -26,7 +27,6 @@ EXPORT = "export"
 EXPORT_OP = "export_file"
 EXPORT_FILES = "export_files"
 POOL = "exports"
-_OWNERS = ["team:data"]
 _MANIFEST = (
     ("dataset", "text", "What was exported."),
     ("format", "text", "csv, xlsx, pdf, json, ndjson or parquet."),
@@ -47,7 +47,7 @@ def export_files_spec() -> dg.AssetSpec:
         deps=[*deps, "movements", *(fact.table for fact in FACTS.values())],
         group_name="exports",
         kinds={"s3"},
-        owners=_OWNERS,
+        owners=OWNERS,
         code_version=f"manifest-{MANIFEST_VERSION}",
         description=(
             "Files that people asked for, in the exports bucket, each with its manifest. One"
