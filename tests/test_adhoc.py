@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -285,6 +287,34 @@ def test_what_passes_runs_and_gives_what_postgres_gives(
     assert effects(superuser) == before
 
 
+def test_changed_statements_that_pass_change_nothing_and_leave_a_usable_connection(
+    adhoc_url: str, superuser: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    before = effects(superuser)
+    chance = random.Random(20_260_101)
+    ran = 0
+
+    async def some_of_them() -> None:
+        nonlocal ran
+        async with AsyncConnectionPool(adhoc_url, min_size=1, max_size=1, open=False) as pool:
+            for _ in range(800):
+                words = re.findall(r"\w+|\s+|\S", chance.choice([*ALLOWED, *MORE_ALLOWED]))
+                other = re.findall(r"\w+|\s+|\S", chance.choice(ALLOWED))
+                at, of = chance.randrange(len(words)), chance.randrange(len(other))
+                words[at : at + chance.randrange(3)] = other[of : of + chance.randrange(4)]
+                try:
+                    checked = check("".join(words), FIXTURE)
+                    ran += 1
+                    await run(pool.connection, checked, Limits(statement_seconds=0.5, rows=5))
+                except (RefusedError, AdhocError):
+                    continue
+
+    asyncio.run(some_of_them())
+    assert ran > 100
+    wait_for_no_session(superuser)
+    assert effects(superuser) == before
+
+
 def test_order_is_kept_and_every_type_is_given_as_json_has_it(adhoc_url: str) -> None:
     ordered = answer(adhoc_url, "SELECT event_id AS answer FROM reporting.events ORDER BY 1 DESC")
     assert [row[0] for row in ordered.rows] == list(range(40, 0, -1))
@@ -450,6 +480,16 @@ def test_a_connection_that_may_do_more_is_not_used(
 ) -> None:
     with pytest.raises(UnfitConnectionError, match="administrator's rights"):
         answer(scratch, "SELECT 1")
+    for undo, redo in (
+        ("CONNECTION LIMIT -1", "CONNECTION LIMIT 4"),
+        ("RESET temp_file_limit", "SET temp_file_limit = '256MB'"),
+    ):
+        superuser.execute(f"ALTER ROLE boxoffice_adhoc {undo}".encode())
+        try:
+            with pytest.raises(UnfitConnectionError, match="no limit"):
+                answer(adhoc_url, "SELECT 1")
+        finally:
+            superuser.execute(f"ALTER ROLE boxoffice_adhoc {redo}".encode())
     superuser.execute("GRANT USAGE ON SCHEMA app TO boxoffice_adhoc")
     try:
         with pytest.raises(UnfitConnectionError, match="app"):

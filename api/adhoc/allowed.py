@@ -35,8 +35,9 @@ _WINDOW = """
     row_number
 """
 _NUMBERS = """
-    abs cbrt ceil ceiling degrees div exp factorial floor gcd lcm ln log log10 min_scale mod pi
-    power radians round scale sign sqrt trim_scale trunc width_bucket
+    abs acos asin atan atan2 cbrt ceil ceiling cos cot degrees div exp factorial floor gcd lcm ln
+    log log10 min_scale mod pi power radians round scale sign sin sqrt tan trim_scale trunc
+    width_bucket
 """
 _TEXTS = """
     ascii bit_length btrim char_length character_length chr concat concat_ws format initcap

@@ -201,6 +201,11 @@ async def _enter(
             f"role {role} may create objects or has an administrator's rights: ad-hoc SQL is run"
             " only as a role that can read and nothing else (local/sql/adhoc_role.sql)"
         )
+    if may["is_unlimited"]:
+        raise UnfitConnectionError(
+            f"role {role} has no limit of connections or of temporary files: a superuser runs"
+            " local/sql/adhoc_role.sql in the warehouse"
+        )
     if more := may["other_schemas"] + may["writable"]:
         raise UnfitConnectionError(
             f"role {role} may use more than it should: {', '.join(more)}; ad-hoc SQL is run only as"

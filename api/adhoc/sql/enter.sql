@@ -1,5 +1,5 @@
 -- What the text means and how values are written must not depend on how a database or role is
--- configured; the last three are what this connection may do that it should not.
+-- configured; the last four are what this connection may do that it should not.
 SELECT
     set_config('statement_timeout', %(statement_timeout)s, true),
     set_config('transaction_timeout', %(transaction_timeout)s, true),
@@ -20,6 +20,8 @@ SELECT
     )
     OR has_database_privilege(current_database(), 'TEMP')
     OR has_database_privilege(current_database(), 'CREATE') AS is_powerful,
+    current_setting('temp_file_limit') = '-1'
+    OR (SELECT rolconnlimit = -1 FROM pg_roles WHERE rolname = current_user) AS is_unlimited,
     ARRAY(
         SELECT nspname::text FROM pg_namespace
         WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', %(schema)s)
