@@ -42,6 +42,7 @@ from resources.extraction import extract
 from resources.source_contract import DAILY_FACTS
 from tests import export_worker
 from tests.deployment import SQL, Deployment
+from tests.faulty_s3 import Fault, FaultyS3
 from tests.test_extraction import source_of
 from warehouse.export_jobs import create_job, get_job, history, request_cancel
 from warehouse.export_queue import next_queued, reap
@@ -549,3 +550,32 @@ def test_an_export_waits_for_a_store_that_is_gone_for_a_while(
         job = working.result()
     assert job.state is State.SUCCEEDED
     assert_one_file_or_none(elsewhere, job)
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.CUT_REQUEST, Fault.LOST_ANSWER])
+def test_a_store_that_stumbles_still_gets_one_whole_file(
+    exporter: Exporter, connection: psycopg.Connection[Any], big_event: int, fault: Fault
+) -> None:
+    with FaultyS3(str(exporter.bucket.endpoint_url)).running() as store:
+        rule = store.fail(fault, lambda method, _: method in ("PUT", "POST"), times=3)
+        stumbling = replace(exporter, bucket=replace(exporter.bucket, endpoint_url=store.url))
+        job = work(stumbling, ask(connection, **unlike_any(big_event)))
+        assert rule.met == 3
+    assert job.state is State.SUCCEEDED
+    assert_one_file_or_none(exporter, job)
+
+
+def test_a_store_that_goes_on_failing_ends_the_attempt_and_the_next_one_succeeds(
+    exporter: Exporter, connection: psycopg.Connection[Any], big_event: int
+) -> None:
+    job = ask(connection, **unlike_any(big_event))
+    with FaultyS3(str(exporter.bucket.endpoint_url)).running() as store:
+        store.fail(Fault.ERROR, lambda method, _: method == "PUT", times=10**6)
+        bucket = replace(exporter.bucket, endpoint_url=store.url, retry_seconds=1)
+        with pytest.raises(ExportFailedError, match="bucket exports-"):
+            work(replace(exporter, bucket=bucket), job)
+    waiting = get_job(connection, job.job_id)
+    assert (waiting.state, waiting.rows_written) == (State.QUEUED, 0)
+    assert files_of(exporter.bucket, job) == []
+    assert work(exporter, job, 2).state is State.SUCCEEDED
+    assert_one_file_or_none(exporter, job)
