@@ -127,8 +127,8 @@ def files_of(bucket: Bucket, job: Job) -> list[str]:
     return [key for key in bucket.list_keys("exports/") if str(job.job_id) in key]
 
 
-def lose(deployment: Deployment, job: Job) -> Job:
-    """The lease runs out and the reaper comes by."""
+def end_lease(deployment: Deployment, job: Job) -> None:
+    """The time of a running job's lease is over."""
     owner = deployment.settings.warehouse_owner_url.get_secret_value()
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute(
@@ -136,6 +136,11 @@ def lose(deployment: Deployment, job: Job) -> Job:
             " WHERE job_id = %s AND state = 'running'",
             (job.job_id,),
         )
+
+
+def lose(deployment: Deployment, job: Job) -> Job:
+    """The lease runs out and the reaper comes by."""
+    end_lease(deployment, job)
     with build_exporter(deployment.settings).connect() as connection:
         reap(
             connection,
@@ -579,3 +584,25 @@ def test_a_store_that_goes_on_failing_ends_the_attempt_and_the_next_one_succeeds
     assert files_of(exporter.bucket, job) == []
     assert work(exporter, job, 2).state is State.SUCCEEDED
     assert_one_file_or_none(exporter, job)
+
+
+def test_reaper_and_housekeeping_run_in_dagster_and_say_what_they_did(
+    deployment: Deployment, exporter: Exporter, connection: psycopg.Connection[Any]
+) -> None:
+    gone = work(replace(exporter, keep=timedelta(0)), ask(connection, **unlike_any()))
+    lost = ask(connection, **unlike_any())
+    killed = export_worker.start(
+        deployment.settings, lost.job_id, 1, kill_at=ExportFaultPoint.UPLOADED
+    )
+    assert killed.wait() == -9
+    end_lease(deployment, lost)
+    resources = build_resources(deployment.settings)
+    with dg.build_sensor_context(instance=deployment.instance, resources=resources) as context:
+        reaper = deployment.definitions.resolve_sensor_def("export_reaper")
+        said = reaper.evaluate_tick(context).skip_message
+    assert said == f"export {lost.job_id} lost attempt 1 and is queued again"
+    assert len(files_of(exporter.bucket, lost)) == 2
+    cleaned = deployment.run("clean_exports")
+    assert cleaned.success
+    assert get_job(connection, gone.job_id).state is State.EXPIRED
+    assert files_of(exporter.bucket, gone) == files_of(exporter.bucket, lost) == []
