@@ -6,17 +6,19 @@ Belongs here: assembly. Does not belong here: anything that could be tested with
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from api import problems
 from api.cache import AnswerCache
+from api.calls import Calls
 from api.database import Database
-from api.observability import Metrics, Observed, configure_logging
+from api.front import Front, Table
+from api.observability import AccessLog, Metrics, Observed, configure_logging
 from api.rate_limits import RateLimits
 from api.redis_link import RedisLink
 from api.routes import health, platform
@@ -64,7 +66,10 @@ def build_services(settings: Settings) -> Services:
     )
 
 
-def create_app(settings: Settings) -> FastAPI:
+ROUTERS: tuple[APIRouter, ...] = (health.router, platform.router)
+
+
+def create_app(settings: Settings, routers: Sequence[APIRouter] = ROUTERS) -> FastAPI:
     """The application; it connects when it is started.
 
     Raises:
@@ -73,11 +78,16 @@ def create_app(settings: Settings) -> FastAPI:
     """
     services = build_services(settings)
 
+    access_log = AccessLog() if settings.api_access_log else None
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(services.link.close)
+            stack.push_async_callback(services.cache.settle)
             stack.push_async_callback(services.database.close)
+            if access_log is not None:
+                stack.callback(access_log.flush)
             await services.database.open()
             app.openapi()
             # What is there now stays: the collector need not look at it again with each request.
@@ -95,15 +105,16 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         max_body_size=_MAX_BODY_BYTES,
-        middleware=[],
     )
     app.state.services = services
-    app.add_middleware(
-        Observed, metrics=lambda: services.metrics, access_log=settings.api_access_log
-    )
+    table = Table()
+    app.add_middleware(Front, services=lambda: services, table=table)
+    app.add_middleware(Observed, metrics=lambda: services.metrics, access_log=access_log)
     problems.install(app)
-    for router in (health.router, platform.router):
+    for router in routers:
         app.include_router(router)
+        if isinstance(router, Calls):
+            router.enter(table)
     _describe(app)
     return app
 

@@ -110,6 +110,7 @@ class AnswerCache:
         self._today = b""
         self._tomorrow_at = 0.0
         self._under_way: dict[str, asyncio.Future[Body]] = {}
+        self._storing: set[asyncio.Task[None]] = set()
         self.counts = dict.fromkeys(OUTCOMES, 0)
 
     def key(self, scope: str, variant: str, path: str, query: bytes, version: str) -> str | None:
@@ -168,8 +169,17 @@ class AnswerCache:
         finally:
             del self._under_way[key]
 
-    async def store(self, key: str, answer: Body) -> None:
-        """Keep an answer if Redis takes it in time."""
+    def store_soon(self, key: str, answer: Body) -> None:
+        """Keep an answer if Redis takes it in time; nobody waits for it."""
+        task = asyncio.create_task(self._store(key, answer))
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+
+    async def settle(self) -> None:
+        """Wait until what is being kept is kept, or is not."""
+        await asyncio.gather(*self._storing)
+
+    async def _store(self, key: str, answer: Body) -> None:
         if len(answer.content) > _MAX_BYTES:
             self._count("not_stored")
             return

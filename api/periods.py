@@ -17,7 +17,7 @@ from api.problems import invalid
 from api.publications import Shelf
 from api.statements import statement
 from metrics.calendar import iso_week_label, month_start, next_month, week_start
-from metrics.datasets import DAILY_METRICS, MONTHLY_REVENUE, WEEKLY_REVENUE
+from metrics.datasets import DAILY_METRICS, DATASETS, MONTHLY_REVENUE, WEEKLY_REVENUE
 from warehouse.periods import State, state
 
 Granularity = Literal["daily", "weekly", "monthly"]
@@ -143,6 +143,7 @@ async def read_series(
     *,
     dataset: str | None = None,
     event_id: int | None = None,
+    blocks: Mapping[str, str | tuple[str, ...]] | None = None,
     parameters: Mapping[str, Any] | None = None,
     only: bool = False,
 ) -> tuple[list[Row], Coverage]:
@@ -155,10 +156,13 @@ async def read_series(
         name: file of ``api/sql``.
         dataset: finished table that it reads; that of the periods' granularity if not given.
         event_id: restatements of this event only.
+        blocks: identifiers that the statement is filled in with, besides ``dataset`` and
+            ``column`` (that of the period).
         only: nothing else is read for this answer.
     """
     table = dataset or periods.dataset
     given = {**periods.parameters, "event_id": event_id, **(parameters or {})}
+    filled = {"dataset": table, "column": DATASETS[table].grain[0].name, **(blocks or {})}
     keys = {
         "dataset": table,
         "first_key": periods.starts[0].isoformat(),
@@ -166,7 +170,7 @@ async def read_series(
         "event_id": event_id,
     }
     rows, restated = await read.batch(
-        (statement(name), given), (statement("restated_partitions"), keys), only=only
+        (statement(name, **filled), given), (statement("restated_partitions"), keys), only=only
     )
     shelf = await read.shelf(table)
     keyed = frozenset(row["partition_key"] for row in restated)

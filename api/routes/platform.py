@@ -181,7 +181,8 @@ async def reconciliation(
     await read.batch()
     found = [asdict(proof) for proof in proofs]
     differing = sum(proof.partitions - proof.proven for proof in proofs)
-    data = {"differing_partitions": differing, "is_proven": bool(proofs) and differing == 0, "hops": found}
+    is_proven = bool(proofs) and differing == 0
+    data = {"differing_partitions": differing, "is_proven": is_proven, "hops": found}
     return Answer(data, meta(read), table=lambda: found)
 
 
