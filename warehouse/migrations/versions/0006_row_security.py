@@ -121,7 +121,7 @@ CREATE CONSTRAINT TRIGGER audit_failed
     EXECUTE FUNCTION ops.draw_dataset_version();
 
 INSERT INTO ops.dataset_versions (dataset, version)
-SELECT DISTINCT dataset, gen_random_uuid() FROM ops.partitions;
+SELECT dataset, gen_random_uuid() FROM (SELECT DISTINCT dataset FROM ops.partitions) AS d;
 """
 
 
