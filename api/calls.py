@@ -80,13 +80,28 @@ class CallRoute(APIRoute):
         if call is None:
             return inner
 
+        known = _query_fields(self)
+
         async def handle(request: Request) -> Response:
             admitted: Admitted = request.scope["boxoffice.admitted"]
             if admitted.call is not call:
                 raise RuntimeError(f"{self.path} was admitted as another call")
+            if known is not None and request.scope["query_string"]:
+                for name in request.query_params:
+                    if name not in known:
+                        raise problems.invalid(f"query.{name}", "is not known", "extra_forbidden")
             return await _answer(request.scope["app"].state.services, inner, request, admitted)
 
         return handle
+
+
+def _query_fields(route: APIRoute) -> frozenset[str] | None:
+    """Names of the query's fields; None where a model says which there are."""
+    fields = route.dependant.query_params
+    annotations = [field.field_info.annotation for field in fields]
+    if any(isinstance(found, type) and issubclass(found, BaseModel) for found in annotations):
+        return None
+    return frozenset(field.alias for field in fields)
 
 
 async def _answer(

@@ -132,6 +132,7 @@ def publish_day(
     Args:
         amounts: minor units of KES by event; an event's organizer is its number without the 0.
     """
+    amounts = dict(sorted(amounts.items()))
     values = {
         "business_date": [day] * len(amounts),
         "organizer_id": [event // 10 for event in amounts],
