@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from pydantic_core import to_json
@@ -117,22 +116,26 @@ def series(
         metrics: names from the registry.
         by: columns that tell series apart; ``currency`` must be one of them where there is money.
     """
-
-    def group(row: Row) -> tuple[str, ...]:
-        return tuple(str(row[name]) for name in by)
-
+    groups: dict[tuple[Any, ...], dict[date, Row]] = {}
+    for row in rows:
+        own = groups.setdefault(tuple([row[name] for name in by]), {})
+        if own.setdefault(row["period"], row) is not row:
+            raise ValueError(f"two rows of one series are of {row['period']}: `by` is too short")
     frames = _frames(coverage)
     found = []
-    for _, members in groupby(sorted(rows, key=group), key=group):
-        own = {row["period"]: row for row in members}
+    for _, own in sorted(groups.items(), key=lambda group: tuple(map(str, group[0]))):
         head = next(iter(own.values()))
         currency = head.get("currency")
         units = [(name, _money_of(name, currency)) for name in metrics]
+        nothing = {name: unit(0) for name, unit in units}
+        unknown = dict.fromkeys(metrics)
         points = []
         for start, frame in frames:
-            values = _values(own.get(start), metrics, frame)
-            shown = {name: unit(value) for (name, unit), value in zip(units, values, strict=True)}
-            points.append(frame | shown)
+            has = own.get(start)
+            if has is not None:
+                points.append(frame | {name: unit(has[name]) for name, unit in units})
+            else:
+                points.append(frame | (unknown if frame["state"] == NOT_LOADED else nothing))
         totals = {
             name: None
             if isinstance(METRICS.get(name), Distinct)
@@ -145,30 +148,23 @@ def series(
 
 
 def _frames(coverage: Coverage) -> list[tuple[date, dict[str, object]]]:
-    label, restated, partitions = (
-        coverage.periods.label,
+    periods, restated, partitions = (
+        coverage.periods,
         coverage.restated,
         coverage.shelf.partitions,
     )
     frames = []
-    for start in coverage.periods.starts:
-        key = start.isoformat()
+    for start, key, name in zip(periods.starts, periods.keys, periods.names, strict=True):
         part = partitions.get(key)
         frame: dict[str, object] = {
-            "period": label(start),
+            "period": name,
             "start": key,
-            "state": coverage.state(start),
+            "state": coverage.state(key),
             "is_complete": part is not None and part.is_complete,
             "is_restated": key in restated,
         }
         frames.append((start, frame))
     return frames
-
-
-def _values(row: Row | None, metrics: Sequence[str], frame: Mapping[str, object]) -> list[Any]:
-    if row is not None:
-        return [row[name] for name in metrics]
-    return [None if frame["state"] == NOT_LOADED else 0] * len(metrics)
 
 
 def _money_of(name: str, currency: str | None) -> Callable[[Any], Any]:

@@ -18,7 +18,7 @@ from api.publications import Shelf
 from api.statements import statement
 from metrics.calendar import iso_week_label, month_start, next_month, week_start
 from metrics.datasets import DAILY_METRICS, DATASETS, MONTHLY_REVENUE, WEEKLY_REVENUE
-from warehouse.periods import State, state
+from warehouse.periods import State
 
 Granularity = Literal["daily", "weekly", "monthly"]
 NOT_LOADED = "not_loaded"
@@ -29,6 +29,7 @@ _DATASETS: Mapping[Granularity, str] = {
     "monthly": MONTHLY_REVENUE.name,
 }
 _DAY = timedelta(days=1)
+_OPEN, _PROVISIONAL, _FINAL = State.OPEN.value, State.PROVISIONAL.value, State.FINAL.value
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,16 @@ class Periods:
             starts.append(following)
         return starts
 
+    @cached_property
+    def keys(self) -> list[str]:
+        """Partition key of each period, in order."""
+        return [start.isoformat() for start in self.starts]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Label of each period, in order."""
+        return self.keys if self.granularity == "daily" else [self.label(s) for s in self.starts]
+
     @property
     def parameters(self) -> dict[str, date]:
         """``first`` and ``last`` for statements: starts of the first and of the last period."""
@@ -98,42 +109,35 @@ class Coverage:
     shelf: Shelf
     restated: frozenset[str]
 
-    def state(self, start: date) -> str:
+    def state(self, key: str) -> str:
         """``open``, ``provisional``, ``final``, or ``not_loaded``."""
-        part = self.shelf.partitions.get(start.isoformat())
+        part = self.shelf.partitions.get(key)
         if part is None:
             return NOT_LOADED
         if part.is_final:
-            return State.FINAL.value
-        return state(is_complete=part.is_complete, final_at=None).value
+            return _FINAL
+        return _PROVISIONAL if part.is_complete else _OPEN
 
     @property
     def missing(self) -> list[str]:
         """Periods that are not published, by label."""
         known = self.shelf.partitions
-        return [
-            self.periods.label(start)
-            for start in self.periods.starts
-            if start.isoformat() not in known
-        ]
+        return [name for key, name in self._named() if key not in known]
 
     @property
     def is_complete(self) -> bool:
         """Whether every period is published and complete."""
         parts = self.shelf.partitions
-        return all(
-            (part := parts.get(start.isoformat())) is not None and part.is_complete
-            for start in self.periods.starts
-        )
+        found = map(parts.get, self.periods.keys)
+        return all(part is not None and part.is_complete for part in found)
 
     def labels(self, keys: Iterable[str]) -> list[str]:
         """Labels of those of the keys that are in the range, in order."""
         wanted = frozenset(keys)
-        return [
-            self.periods.label(start)
-            for start in self.periods.starts
-            if start.isoformat() in wanted
-        ]
+        return [name for key, name in self._named() if key in wanted]
+
+    def _named(self) -> Iterable[tuple[str, str]]:
+        return zip(self.periods.keys, self.periods.names, strict=True)
 
 
 async def read_series(
@@ -165,8 +169,8 @@ async def read_series(
     filled = {"dataset": table, "column": DATASETS[table].grain[0].name, **(blocks or {})}
     keys = {
         "dataset": table,
-        "first_key": periods.starts[0].isoformat(),
-        "last_key": periods.starts[-1].isoformat(),
+        "first_key": periods.keys[0],
+        "last_key": periods.keys[-1],
         "event_id": event_id,
     }
     rows, restated = await read.batch(

@@ -49,6 +49,7 @@ class RedisLink:
             retry=Retry(NoBackoff(), 0),
             max_connections=_IN_FLIGHT + 2,
             protocol=2,
+            socket_read_size=1 << 18,
         )
         self._waiting: list[tuple[Command, asyncio.Future[Any]]] = []
         self._in_flight = 0

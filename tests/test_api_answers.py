@@ -234,3 +234,12 @@ def test_wrong_and_unknown_fields_are_named_and_never_quoted(
         assert "input" not in answer.text.replace("Input", "").replace("inputs", "")
 
     with_client(settings, ask)
+
+
+def test_two_rows_of_one_point_are_a_mistake_and_not_overwritten() -> None:
+    day = date(2026, 3, 1)
+    shelf = Shelf(None, {}, None, None, frozenset())
+    coverage = Coverage(Periods("daily", day, day), "daily_metrics", shelf, frozenset())
+    row = {"period": day, "currency": "KES", "orders": 1}
+    with pytest.raises(ValueError, match="`by` is too short"):
+        series(coverage, [row, row | {"orders": 2}], ["orders"])
