@@ -174,7 +174,7 @@ class Database:
                 cursor = await connection.execute(statement("max_connections"))
                 row = await cursor.fetchone()
         except (psycopg.Error, OSError) as error:
-            _LOG.warning("pools of %s: %s", _POOL_UNKNOWN, type(error).__name__)
+            _LOG.warning("pools of %s connections: %s", _POOL_UNKNOWN, error)
             return _POOL_UNKNOWN
         quarter = (row["max_connections"] if row else 0) // 4 // self._settings.api_workers
         return max(2, min(_POOL_CAP, quarter))

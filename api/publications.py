@@ -188,7 +188,7 @@ class Publications:
                 await self._listen(first)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 if not self._away:
-                    _LOG.error("the database does not answer: %s", type(error).__name__)
+                    _LOG.error("the database does not answer: %s", error)
                 self._away = True
                 self._asked_at = float("-inf")
             first.set()

@@ -6,10 +6,11 @@ Belongs here: loading and rendering a statement, once. Does not belong here: run
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+_FOLDER = Path(__file__).parent / "sql"
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - SQL
 
 
@@ -20,5 +21,5 @@ def statement(name: str, **values: str | tuple[str, ...]) -> bytes:
     Args:
         values: identifiers of datasets and metrics, never anything a user gave.
     """
-    text = (files("api") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    text = (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
     return _ENVIRONMENT.from_string(text).render(**values).encode()

@@ -6,6 +6,7 @@ answers (``api``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from typing import Annotated
@@ -39,10 +40,11 @@ def serve(
         build_services(settings)  # what is wrong is said once, not by every worker
     except (ConfigurationError, ValueError) as error:
         raise fail(error) from None
-    with tempfile.TemporaryDirectory(prefix="boxoffice-api-") as folder:
+    with contextlib.ExitStack() as stack:
         if settings.api_workers > 1:
             # Where the workers put their metrics, so that any of them can show those of all.
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            folder = tempfile.TemporaryDirectory(prefix="boxoffice-api-")
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(folder)
         uvicorn.run(
             "api.app:from_environment",
             factory=True,

@@ -313,7 +313,7 @@ def test_the_real_process_serves_and_stops_gracefully(settings: Settings) -> Non
     variables = {
         f"BOXOFFICE_{name.upper()}": getattr(settings, name).get_secret_value() for name in names
     }
-    environment = os.environ | variables | {"BOXOFFICE_API_WORKERS": "1"}
+    environment = os.environ | variables | {"BOXOFFICE_API_WORKERS": "2"}
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.cli", "api", "--port", str(port)],
         cwd=PROJECT_ROOT,
@@ -332,8 +332,12 @@ def test_the_real_process_serves_and_stops_gracefully(settings: Settings) -> Non
             fresh = client.get(f"{ADMIN}/freshness", headers=headers)
             assert fresh.status_code == 200
             assert client.get(f"{ADMIN}/freshness").status_code == 401
+            metrics = client.get("/metrics").text
+            for status in (200, 401):
+                labels = f'method="GET",route="{ADMIN}/freshness",status="{status}"'
+                assert f"boxoffice_api_requests_total{{{labels}}} 1.0" in metrics
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) in (0, -signal.SIGTERM)
+        assert process.wait(30) == 0
     finally:
         if process.poll() is None:
             process.kill()
