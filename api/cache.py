@@ -31,14 +31,25 @@ _DIGEST = 16
 _HEAD = len(_MAGIC) + 2 * _DIGEST + 4
 _MAX_BYTES = 8 * 1024 * 1024  # a larger answer is sent, not kept
 _SCAN = 1000
+HELD_BYTES = 16 * 1024 * 1024
+"""What a worker holds of answers that Redis has, so that they need not be sent to it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An encoded answer; its ETag is a hash of its bytes."""
+    """An encoded answer.
+
+    Attributes:
+        digest: hash of its bytes, which is its ETag.
+    """
 
     content: bytes
-    etag: str
+    digest: bytes
+
+    @property
+    def etag(self) -> bytes:
+        """The header's value."""
+        return b'"%b"' % self.digest.hex().encode()
 
 
 OUTCOMES = ("hits", "misses", "shared", "garbage", "stored", "not_stored", "bypassed")
@@ -47,12 +58,12 @@ OUTCOMES = ("hits", "misses", "shared", "garbage", "stored", "not_stored", "bypa
 
 def body(content: bytes) -> Body:
     """The body of an answer."""
-    return Body(content, f'"{blake2b(content, digest_size=_DIGEST).hexdigest()}"')
+    return Body(content, blake2b(content, digest_size=_DIGEST).digest())
 
 
 def pack(key: str, answer: Body) -> bytes:
     """The envelope under which a body is kept."""
-    rest = _digest(key) + bytes.fromhex(answer.etag.strip('"')) + answer.content
+    rest = _digest(key) + answer.digest + answer.content
     return _MAGIC + zlib.crc32(rest).to_bytes(4, "big") + rest
 
 
@@ -63,8 +74,7 @@ def unpack(key: str, stored: bytes | None) -> Body | None:
     check, start = int.from_bytes(stored[3:7], "big"), 7 + _DIGEST
     if zlib.crc32(stored[7:]) != check or stored[7:start] != _digest(key):
         return None
-    etag = stored[start : start + _DIGEST].hex()
-    return Body(stored[start + _DIGEST :], f'"{etag}"')
+    return Body(stored[start + _DIGEST :], stored[start : start + _DIGEST])
 
 
 def _digest(key: str) -> bytes:
@@ -110,6 +120,9 @@ class AnswerCache:
         self._today = b""
         self._tomorrow_at = 0.0
         self._under_way: dict[str, asyncio.Future[Body]] = {}
+        self.held_limit = HELD_BYTES
+        self._held: dict[str, Body] = {}
+        self._held_bytes = 0
         self._storing: set[asyncio.Task[None]] = set()
         self.counts = dict.fromkeys(OUTCOMES, 0)
 
@@ -125,10 +138,20 @@ class AnswerCache:
         )
         return PREFIX + blake2b(b"\0".join(parts), digest_size=_DIGEST).hexdigest()
 
-    def found(self, key: str, stored: bytes | None) -> Body | None:
-        """The answer that Redis had, if it is one; counts it."""
-        answer = unpack(key, stored)
+    def held(self, key: str) -> Body | None:
+        """The answer this worker saw last under a key; served only if Redis still has the same."""
+        return self._held.get(key)
+
+    def found(self, key: str, stored: bytes | int | None, held: Body | None) -> Body | None:
+        """The answer that Redis had, if it is one; counts it.
+
+        Args:
+            stored: from Redis; a number: that which is held.
+        """
+        answer = held if isinstance(stored, int) else unpack(key, stored)
         if answer is not None:
+            if answer is not held:
+                self._hold(key, answer)
             self._count("hits")
         elif stored is None:
             self._count("misses")
@@ -205,6 +228,17 @@ class AnswerCache:
             cursor = int(found)
             if cursor == 0:
                 return deleted
+
+    def _hold(self, key: str, answer: Body) -> None:
+        if (before := self._held.pop(key, None)) is not None:
+            self._held_bytes -= len(before.content)
+        if len(answer.content) * 8 > self.held_limit:
+            return
+        self._held[key] = answer
+        self._held_bytes += len(answer.content)
+        while self._held_bytes > self.held_limit:
+            oldest = self._held.pop(next(iter(self._held)))
+            self._held_bytes -= len(oldest.content)
 
     def _count(self, outcome: str) -> None:
         self.counts[outcome] += 1

@@ -65,9 +65,10 @@ class _Kept(Response):
 class _NotSharedError(Exception):
     """Carries a response past those who wait for a body."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, request: Request) -> None:
         super().__init__("an answer of its own")
         self.response = response
+        self.request = request
 
 
 class CallRoute(APIRoute):
@@ -116,7 +117,7 @@ async def _answer(
         if reading is not None:
             await reading.release()  # what follows needs no connection
         if not isinstance(response, Answer) or response.status_code != 200 or response.is_special:
-            raise _NotSharedError(response)
+            raise _NotSharedError(response, request)
         made = body(response.encoded(admitted.variant))
         # A snapshot may be newer than the version that was looked for: then it is not kept.
         snapshot = reading.version if reading is not None and reading.has_read else None
@@ -127,7 +128,8 @@ async def _answer(
     try:
         return _Kept(await services.cache.compute(admitted.key, compute), admitted)
     except _NotSharedError as outcome:
-        response = outcome.response
+        # It is of the request that computed; who waited for it asks for one of their own.
+        response = outcome.response if outcome.request is request else await inner(request)
     if isinstance(response, Answer):
         response = response.plain(admitted.variant)
     response.raw_headers.extend(admitted.limits)

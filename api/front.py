@@ -131,7 +131,9 @@ class Front:
         if variant is None:
             raise Problem(Kind.NOT_ACCEPTABLE, f"Formats are {', '.join(MEDIA_TYPES.values())}.")
         key, version = _key(services, call, principal, variant, scope)
-        admission = await services.limits.admit(principal, call.rate, key)
+        held = None if key is None else services.cache.held(key)
+        etag = b"" if held is None else held.digest
+        admission = await services.limits.admit(principal, call.rate, key, etag)
         if admission.is_local:
             services.metrics.local_limits.inc()
         limits = _limit_headers(admission)
@@ -145,7 +147,7 @@ class Front:
                 headers={"Retry-After": str(admission.reset_seconds)},
             )
         if key is not None:
-            answer = services.cache.found(key, admission.stored)
+            answer = services.cache.found(key, admission.stored, held)
             if answer is not None:
                 await respond(send, answer, variant, condition, limits)
                 return
@@ -159,7 +161,7 @@ async def respond(
     send: Send, answer: Body, variant: Variant, condition: bytes | None, limits: Headers
 ) -> None:
     """Send an answer, or 304 where the caller has it."""
-    etag = answer.etag.encode()
+    etag = answer.etag
     headers = [*limits, (b"etag", etag), *_SHARED_HEADERS]
     if condition is not None and (etag in condition or condition.strip() == b"*"):
         await send({"type": "http.response.start", "status": 304, "headers": headers})

@@ -57,8 +57,16 @@ if n >= limit then
 end
 redis.call('HINCRBY', KEYS[1], now, 1)
 redis.call('HINCRBY', KEYS[1], 'n', 1)
-if #KEYS > 1 then return {1, limit - n - 1, window, redis.call('GET', KEYS[2])} end
-return {1, limit - n - 1, window, false}
+local stored = false
+if #KEYS > 1 then
+  -- Bytes 24 to 39 of the envelope are its ETag (api/cache.py).
+  if ARGV[3] ~= '' and string.sub(redis.call('GETRANGE', KEYS[2], 0, 38), 24, 39) == ARGV[3] then
+    stored = 1
+  else
+    stored = redis.call('GET', KEYS[2])
+  end
+end
+return {1, limit - n - 1, window, stored}
 """
 _SHA = sha1(ADMIT.encode(), usedforsecurity=False).hexdigest()
 
@@ -70,7 +78,7 @@ class Admission:
     Attributes:
         remaining: further requests that could follow at once.
         reset_seconds: when a request will certainly be admitted again.
-        stored: what Redis has under the cache key that was asked for.
+        stored: what Redis has under the cache key that was asked for; 1: what is held already.
         is_local: counted by this worker alone, because Redis does not answer.
     """
 
@@ -78,7 +86,7 @@ class Admission:
     limit: int
     remaining: int
     reset_seconds: int
-    stored: bytes | None = None
+    stored: bytes | int | None = None
     is_local: bool = False
 
 
@@ -129,14 +137,22 @@ class RateLimits:
         self._local = LocalWindows()
 
     async def admit(
-        self, principal: Principal, route_class: str, cache_key: str | None = None
+        self,
+        principal: Principal,
+        route_class: str,
+        cache_key: str | None = None,
+        held: bytes = b"",
     ) -> Admission:
-        """Count a request and fetch a cached answer, in one round trip."""
+        """Count a request and fetch a cached answer, in one round trip.
+
+        Args:
+            held: ETag of the answer that need not be sent again, if it is still the one.
+        """
         limit = self._limits[route_class]
         # An account may have several organizers; an organizer's limit is its own.
         key = f"boxoffice:rate:{route_class}:{principal.scope}:{principal.fingerprint}"
         keys = (key,) if cache_key is None else (key, cache_key)
-        arguments = (len(keys), *keys, limit, WINDOW_SECONDS)
+        arguments = (len(keys), *keys, limit, WINDOW_SECONDS, held)
         try:
             answer = await self._evaluate(arguments)
         except NoAnswerError:

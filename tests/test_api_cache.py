@@ -206,6 +206,7 @@ def test_errors_are_never_kept(settings: Settings, store: redis.Redis) -> None:
 def test_garbage_in_redis_is_not_served(settings: Settings, store: redis.Redis) -> None:
     async def ask(client: Client) -> None:
         first = await kept(client)
+        client.app.state.services.cache.held_limit = 0  # every answer is fetched
         key = next(iter(store.scan_iter(f"{PREFIX}*"))).decode()
         good = store.get(key)
         assert isinstance(good, bytes)
@@ -223,6 +224,33 @@ def test_garbage_in_redis_is_not_served(settings: Settings, store: redis.Redis) 
         assert (await kept(client)).content == first.content
 
     with_client(settings, ask)
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_a_worker_holds_is_served_only_while_redis_has_the_same(
+    settings: Settings, store: redis.Redis
+) -> None:
+    async def ask(client: Client) -> None:
+        cache = client.app.state.services.cache
+        first = await kept(client)
+        assert (await kept(client)).content == first.content  # fetched, and held from now on
+        key = next(iter(store.scan_iter(f"{PREFIX}*"))).decode()
+        assert cache.held(key) is not None
+        fetched = _fetched(store)
+        assert (await kept(client)).content == first.content
+        assert _fetched(store) == fetched, "only its ETag was compared"
+        store.set(key, pack(key, body(b'{"data":"another worker\'s"}')))
+        assert (await kept(client)).json() == {"data": "another worker's"}
+        store.delete(key)
+        assert (await kept(client)).content == first.content
+        assert cache.counts["misses"] == 2
+
+    with_client(settings, ask)
+
+
+def _fetched(store: redis.Redis) -> int:
+    commands = store.info("commandstats")
+    return int(commands["cmdstat_get"]["calls"])
 
 
 def test_the_envelope_knows_its_key() -> None:
