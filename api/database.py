@@ -39,7 +39,8 @@ _WAIT_SECONDS = 2.0
 _MAX_WAITING = 200
 _POOL_CAP = 16  # more connections than this make two or four cores slower, not faster
 _POOL_UNKNOWN = 8
-_BEGIN = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_BEGIN = b"BEGIN"
+_COMMIT = b"COMMIT"
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 Row = dict[str, Any]
@@ -153,7 +154,8 @@ class Database:
     def _session(self, scope: Scope) -> bytes:
         milliseconds = round(self._settings.api_statement_timeout_seconds * 1000)
         composed = sql.SQL(
-            "SET ROLE {}; SET default_transaction_read_only = on; SET statement_timeout = {};"
+            "SET ROLE {}; SET default_transaction_read_only = on;"
+            "SET default_transaction_isolation = 'repeatable read'; SET statement_timeout = {};"
             "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '30s';"
             "SET timezone = 'UTC'"
         )
@@ -256,7 +258,11 @@ class Reading:
         """
         last = only and self._database.publications.has_shelves(self.datasets)
         if self._connection is not None:
-            return await self._run(self._connection, queries, last=last)
+            if not last:
+                return await self._run(self._connection, queries)
+            results = await self._run(self._connection, [*queries, (_COMMIT, None)])
+            await self.release()
+            return results[:-1]
         for attempt in (1, 2):
             try:
                 self._pool, self._connection = await self._database.acquire(self.principal)
@@ -301,30 +307,23 @@ class Reading:
             "organizer_id": "" if organizer is None else str(organizer),
             "requester": self.principal.account,
         }
-        opening: list[Query] = [
-            (_BEGIN, None),
-            (statement("set_scope"), scope),
-            (statement("versions"), None),
-        ]
-        results = await self._run(connection, [*opening, *queries], last=last)
-        self._versions = {row["dataset"]: row["version"] for row in results[2]}
-        return results[3:]
+        # Statements of one pipeline are one transaction, also without BEGIN and COMMIT.
+        opening: list[Query] = [] if last else [(_BEGIN, None)]
+        opening.append((statement("begin"), scope))
+        results = await self._run(connection, [*opening, *queries])
+        self._versions = results[len(opening) - 1][0]["versions"] or {}
+        if last:
+            await self.release()
+        return results[len(opening) :]
 
-    async def _run(
-        self, connection: Connection, queries: Sequence[Query], *, last: bool
-    ) -> list[list[Row]]:
+    async def _run(self, connection: Connection, queries: Sequence[Query]) -> list[list[Row]]:
         own = {"organizer_id": self.principal.organizer_id}
         cursors = []
         async with connection.pipeline():
             for query, parameters in queries:
                 given = None if parameters is None else own | dict(parameters)
                 cursors.append(await connection.execute(query, given))
-            if last:
-                await connection.execute(b"COMMIT")
-        results = [await c.fetchall() if c.description is not None else [] for c in cursors]
-        if last:
-            await self.release()
-        return results
+        return [await c.fetchall() if c.description is not None else [] for c in cursors]
 
     async def release(self) -> None:
         """End the transaction and give the connection back; safe to repeat."""

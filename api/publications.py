@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
 from typing import Any
-from uuid import UUID
 
 import psycopg
 
@@ -38,7 +37,7 @@ _RETRY_SECONDS = 0.5
 _STEPS: Mapping[Period, str] = {"day": "1 day", "week": "7 days", "month": "1 month"}
 
 Query = tuple[bytes, Mapping[str, Any] | None]
-Versions = Mapping[str, UUID]
+Versions = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class Shelf:
         held_back: keys of partitions whose last audit failed; the version before is served.
     """
 
-    version: UUID | None
+    version: str | None
     partitions: Mapping[str, Partition]
     complete_through: date | None
     published_at: datetime | None
@@ -136,7 +135,7 @@ class Publications:
         """Know nothing yet."""
         self._connect = connect
         self._on_return = on_return
-        self._versions: dict[str, UUID] = {}
+        self._versions: dict[str, str] = {}
         self._combined: dict[tuple[str, ...], str] = {}
         self._asked_at = float("-inf")
         self._away = False

@@ -1,2 +1,2 @@
 -- The present state of every finished table, as one value each.
-SELECT dataset, version FROM ops.dataset_versions
+SELECT dataset, version::text AS version FROM ops.dataset_versions
