@@ -230,22 +230,35 @@ class Reading:
         return combined(self._versions, self.datasets)
 
     async def rows(
-        self, name: str, /, parameters: Mapping[str, Any] | None = None, *, only: bool = False
+        self,
+        name: str,
+        /,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        only: bool = False,
+        **blocks: str | tuple[str, ...],
     ) -> list[Row]:
         """Rows of a statement of ``api/sql``.
 
         Args:
             only: nothing else will be read for this answer; saves a round trip.
+            blocks: identifiers that the statement is filled in with.
         """
-        return (await self.batch((statement(name), parameters), only=only))[0]
+        return (await self.batch((statement(name, **blocks), parameters), only=only))[0]
 
-    async def owned(self, name: str, /, parameters: Mapping[str, Any] | None = None) -> Row:
+    async def owned(
+        self,
+        name: str,
+        /,
+        parameters: Mapping[str, Any] | None = None,
+        **blocks: str | tuple[str, ...],
+    ) -> Row:
         """The one row of a statement, for things that may be foreign or absent.
 
         Raises:
             Problem: there is no such row, or it is not the caller's; one cannot tell which.
         """
-        rows = await self.rows(name, parameters)
+        rows = await self.rows(name, parameters, **blocks)
         if not rows:
             raise not_found()
         return rows[0]
