@@ -258,7 +258,7 @@ class Reading:
         Raises:
             Problem: there is no such row, or it is not the caller's; one cannot tell which.
         """
-        rows = await self.rows(name, parameters, **blocks)
+        rows = await self.rows(name, parameters, only=False, **blocks)
         if not rows:
             raise not_found()
         return rows[0]
