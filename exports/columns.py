@@ -46,6 +46,7 @@ class Column:
         currency: name of the column with the ISO 4217 code; for money, and only for money.
         total: an integer column whose sum belongs in the control totals; money always is summed,
             per currency.
+        is_key: an integer that identifies: written without separators of thousands.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Column:
     kind: Kind
     currency: str | None = None
     total: bool = False
+    is_key: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,7 @@ class ExportColumn(Column):
             kind=self.kind,
             currency=self.currency,
             total=self.total,
+            is_key=self.is_key,
         )
 
 
@@ -124,6 +125,7 @@ def _column(
     default: bool = True,
     pii: Pii | None = None,
     searched: str | None = None,
+    is_key: bool = False,
 ) -> ExportColumn:
     return ExportColumn(
         name=name,
@@ -135,6 +137,7 @@ def _column(
         default=default,
         pii=pii,
         searched=searched,
+        is_key=is_key,
     )
 
 
@@ -148,6 +151,7 @@ def _key(
         header=name.removesuffix("_id").replace("_", " ").capitalize() + " ID",
         default=default,
         searched="whole" if searched else None,
+        is_key=True,
     )
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -396,6 +397,26 @@ def test_csv_options() -> None:
 def test_a_text_that_is_empty_differs_from_one_that_is_missing_in_csv() -> None:
     frame = pl.DataFrame({"text": ["", None]})
     assert written("csv", [frame])[0] == b'"Text"\r\n""\r\n\r\n'
+
+
+def test_keys_are_numbers_without_separators_of_thousands() -> None:
+    keys = replace(
+        TEXT,
+        columns=(
+            Column(name="ticket_id", header="Ticket ID", kind=Kind.INTEGER, is_key=True),
+            Column(name="tickets", header="Tickets", kind=Kind.INTEGER, total=True),
+        ),
+    )
+    frame = pl.DataFrame({"ticket_id": [1234567], "tickets": [7654321]})
+    sheet = openpyxl.load_workbook(io.BytesIO(written("xlsx", [frame], keys)[0]))["Data"]
+    shown = [(cell.value, cell.number_format) for cell in sheet[2]]
+    assert shown == [(1234567, "0"), (7654321, "#,##0")]
+    text = "".join(
+        page.extract_text()
+        for page in PdfReader(io.BytesIO(written("pdf", [frame], keys)[0])).pages
+    )
+    assert "1234567" in text
+    assert "7,654,321" in text
 
 
 def test_xlsx_writes_numbers_dates_and_money_as_such() -> None:

@@ -298,6 +298,6 @@ def _texts(frame: pl.DataFrame, column: Column, description: Description) -> lis
         text, after = money_text(frame, column.name, column.currency or ""), grouped
     else:
         text = value.cast(pl.String)
-        after = grouped if column.kind in _RIGHT else None
+        after = grouped if column.kind in _RIGHT and not column.is_key else None
     texts: list[str] = frame.select(text.fill_null("")).to_series().to_list()
     return [after(text) for text in texts] if after else texts

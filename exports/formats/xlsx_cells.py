@@ -25,7 +25,7 @@ from exports.formats.writing import (
     money_text,
     replace_characters,
 )
-from exports.formats.xlsx_parts import DATE, INSTANT, INTEGER, TEXT, Styles
+from exports.formats.xlsx_parts import DATE, INSTANT, INTEGER, KEY, TEXT, Styles
 
 CELL_UNITS = 32_767
 _PART_UNITS = 32_000
@@ -174,7 +174,7 @@ class Cells:
             number = _number_cell(letter, self.styles.number(places), value.cast(pl.String))
             digits = value.cast(pl.String).str.replace_all(r"[-.]", "").str.strip_chars_start("0")
             return _unless(frame, digits.str.len_bytes() <= 15, number, letter, value)
-        text, style = value.cast(pl.String), pl.lit(str(INTEGER))
+        text, style = value.cast(pl.String), pl.lit(str(KEY if column.is_key else INTEGER))
         if column.kind is Kind.MONEY:
             currency = column.currency or ""
             text = money_text(frame, column.name, currency)

@@ -19,8 +19,8 @@ _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _TYPES = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 
-HEADER, TEXT, TITLE, LABEL, DATE, INSTANT, INTEGER = 1, 2, 3, 4, 5, 6, 7
-_FIRST_DECIMAL = 8
+HEADER, TEXT, TITLE, LABEL, DATE, INSTANT, INTEGER, KEY = 1, 2, 3, 4, 5, 6, 7, 8
+_FIRST_DECIMAL = 9
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Styles:
         cells += [number.format(49, font, 0, 0) + f"{applied}/>" for font in (0, 2, 3)]
         cells += [
             number.format(code, 0, 0, 0) + ' applyNumberFormat="1"/>'
-            for code in (164, 165, 3, *range(166, 166 + len(self.decimals)))
+            for code in (164, 165, 3, 1, *range(166, 166 + len(self.decimals)))
         ]
         face = '<name val="Calibri"/><family val="2"/>'
         return (
