@@ -43,8 +43,10 @@ _START = (
 )
 _NUMBER = r"[+\-]?[0-9]+(?:[., \u00a0\u202f][0-9]+)*(?:[eE][+\-]?[0-9]+)?"
 
+# Without word boundaries, which make Rust's engine slow on texts that are not ASCII.
+_ROUGH_START = _START.replace(r"\b", "")
 CANDIDATE = (
-    rf"^[{_BLANK}{_QUOTES}{_BREAKS}]*(?:[{_TRIGGERS}]|{_START})"
+    rf"^[{_BLANK}{_QUOTES}{_BREAKS}]*(?:[{_TRIGGERS}]|{_ROUGH_START})"
     rf"|[{_BREAKS}][{_BLANK}{_QUOTES}]*[{_TRIGGERS}]"
 )
 _PLAIN = rf"^(?:{_NUMBER})$"
