@@ -4,42 +4,36 @@ Belongs here: sessions, versions and control totals. Does not belong here: what 
 (``exports.datasets``), the statements (``exports/sql``), or files (``exports.formats``).
 
 Everything of one export is read in one transaction: one lake snapshot, and one REPEATABLE READ
-transaction of the warehouse. What DuckDB must sort beyond its memory limit it spills to a temporary
-folder, so memory is bounded whatever the rows.
+transaction of the warehouse. Statements work on parts of the rows, or spill what they sort, so
+memory is bounded whatever the rows.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cache
-from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
 import psycopg
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from exports.columns import Description, Kind
 from exports.coverage import gaps, label
 from exports.datasets import EVENT, Origin
 from exports.filters import Days
-from exports.masking import Treatment, mask_sql, search_sql
+from exports.request_sql import is_keyed, parameters, request_statement, row_statements
 from exports.requests import Catalogue, ExportRequest, named, validate
+from exports.statements import run, text
 from metrics.calendar import parse_date
-from metrics.money import currency_exponents
 from resources.lake import Lake, current_snapshot
 from resources.staging import buyer_key_macro
 
 BATCH_ROWS = 16_384
-_PARAMETER = re.compile(r"\$([a-z_]+)")
-_PERSONAL_KEY = "attendee_key"
 
 
 class NotPublishedError(RuntimeError):
@@ -208,7 +202,7 @@ def warehouse_catalogue(
         connection: as a role that may read ``reporting``, with ``row_factory=dict_row``.
     """
     values = {"events": list(events), "ticket_types": list(ticket_types)}
-    rows = connection.execute(_text("warehouse_catalogue.sql").encode(), values).fetchall()
+    rows = connection.execute(text("warehouse_catalogue.sql").encode(), values).fetchall()
     return _catalogue((row["what"], row["key"], row["owner"]) for row in rows)
 
 
@@ -241,7 +235,7 @@ def _lake_catalogue(
     connection: duckdb.DuckDBPyConnection, events: Sequence[int], ticket_types: Sequence[int]
 ) -> Catalogue:
     values = {"events": list(events), "ticket_types": list(ticket_types)}
-    found = _run(connection, _text("lake_catalogue.sql"), values).fetchall()
+    found = run(connection, text("lake_catalogue.sql"), values).fetchall()
     return _catalogue((row[0], row[1], row[2]) for row in found)
 
 
@@ -265,7 +259,7 @@ def _session(
         elif snapshot is not None:
             connection.execute("DETACH lake")
             sources.lake.attach_snapshot(connection, snapshot, "lake")
-        if _keyed(request):
+        if is_keyed(request):
             connection.execute(buyer_key_macro(sources.buyer_key_secret))
         # postgres_scanner opens the warehouse's own transaction as REPEATABLE READ.
         connection.execute("BEGIN")
@@ -293,7 +287,7 @@ def _lake_version(
     if row is None:
         raise NotPublishedError(f"lake snapshot {snapshot} is not there")
     values = {"facts": list(request.dataset.facts), **_asked(request)}
-    days = _run(connection, _text("loaded_days.sql"), values).fetchall()
+    days = run(connection, text("loaded_days.sql"), values).fetchall()
     if not days:
         within = f" {request.days}" if request.days else ""
         raise NotPublishedError(
@@ -312,8 +306,8 @@ def _published_version(connection: duckdb.DuckDBPyConnection, request: ExportReq
         periods = number == 0 and request.dataset.days is not None
         asked = _asked(request) if periods else {"first": None, "last": None}
         values = {name: day and day.isoformat() for name, day in asked.items()}
-        statement = _text("publications.sql")
-        found = _run(connection, statement, {"dataset": table, **values}).fetchall()
+        statement = text("publications.sql")
+        found = run(connection, statement, {"dataset": table, **values}).fetchall()
         if not found:
             within = f" {request.days}" if periods and request.days else ""
             raise NotPublishedError(
@@ -337,8 +331,10 @@ def _totals(
     connection: duckdb.DuckDBPyConnection, sources: Sources, request: ExportRequest, by_event: bool
 ) -> dict[int, ControlTotals]:
     """Totals by event; of all rows together, under 0, unless each event is counted apart."""
-    statement = _render(f"{request.dataset.statement}_totals.sql", request, by_event=by_event)
-    result = _run(connection, statement, _parameters(sources, request))
+    statement = request_statement(
+        f"{request.dataset.statement}_totals.sql", request, by_event=by_event
+    )
+    result = run(connection, statement, parameters(request, sources.time_zone))
     names = [description[0] for description in result.description]
     money = [c.name for c in request.columns if c.kind is Kind.MONEY]
     counted = [c.name for c in request.columns if c.kind is Kind.INTEGER and c.total]
@@ -386,105 +382,17 @@ def _batches(
     batch_rows: int,
     by_event: bool,
 ) -> Iterator[pl.DataFrame]:
-    order, names = request.dataset.order, {column.name for column in request.columns}
-    statement = (
-        _environment()
-        .from_string(_text("rows.sql"))
-        .render(
-            columns=request.columns,
-            masked={
-                column.name: mask_sql(f"found.{column.name}", request.treatment(column))
-                for column in request.columns
-            },
-            currencies=_currencies(),
-            event=EVENT if by_event and EVENT not in names else None,
-            relation=_render(f"{request.dataset.statement}.sql", request),
-            search=_search(request),
-            order=dict.fromkeys((EVENT, *order)) if by_event else order,
-        )
-    )
     read = 0
-    reader = _run(connection, statement, _parameters(sources, request)).to_arrow_reader(batch_rows)
-    for batch in reader:
-        frame = pl.from_arrow(batch)
-        if not isinstance(frame, pl.DataFrame):  # only an array becomes a series
-            raise TypeError("expected record batches")
-        read += frame.height
-        yield frame
+    for statement in row_statements(connection, request, sources.time_zone, by_event):
+        result = run(connection, statement, parameters(request, sources.time_zone))
+        for batch in result.to_arrow_reader(batch_rows):
+            frame = pl.from_arrow(batch)
+            if not isinstance(frame, pl.DataFrame):  # only an array becomes a series
+                raise TypeError("expected record batches")
+            read += frame.height
+            yield frame
     if read != expected:
         raise IncompleteReadError(
             f"{request.dataset.name}: {expected:,} rows were counted, {read:,} came; the file must"
             " not be used"
         )
-
-
-@cache
-def _currencies() -> dict[int, tuple[str, ...]]:
-    """Decimal places → the currencies that have so many."""
-    codes: dict[int, tuple[str, ...]] = {}
-    for code, places in sorted(currency_exponents().items()):
-        codes[places] = (*codes.get(places, ()), code)
-    return codes
-
-
-def _parameters(sources: Sources, request: ExportRequest) -> dict[str, object]:
-    return {
-        "organizer_id": request.requester.organizer_id,
-        **request.filters.parameters(sources.time_zone),
-    }
-
-
-def _search(request: ExportRequest) -> str | None:
-    """Condition of a search over what the requester sees clear; None where nothing is sought."""
-    if getattr(request.filters, "search", None) is None:
-        return None
-    conditions = [
-        search_sql(column.name, request.treatment(column), whole=column.searched == "whole")
-        for column in request.dataset.columns
-        if column.searched
-    ]
-    return f"({' OR '.join(condition for condition in conditions if condition)})"
-
-
-def _keyed(request: ExportRequest) -> bool:
-    return any(
-        column.name == _PERSONAL_KEY and request.treatment(column) is Treatment.PSEUDONYM
-        for column in request.columns
-    )
-
-
-def _render(name: str, request: ExportRequest, *, by_event: bool = False) -> str:
-    dataset = request.dataset
-    return (
-        _environment()
-        .from_string(_text(name))
-        .render(
-            scoped=request.filters.events is not None or request.requester.organizer_id is not None,
-            keyed=_keyed(request),
-            by_event=by_event,
-            search=_search(request),
-            summed=[c.name for c in dataset.columns if c.kind is Kind.MONEY or c.total],
-            table=dataset.tables[0] if dataset.tables else None,
-            period=dataset.period,
-            day=dataset.order[0],
-        )
-    )
-
-
-def _run(
-    connection: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object]
-) -> duckdb.DuckDBPyConnection:
-    """Run a statement with those of the values it names; DuckDB refuses others."""
-    names = set(_PARAMETER.findall(statement))
-    return connection.execute(statement, {n: v for n, v in values.items() if n in names})
-
-
-@cache
-def _text(name: str) -> str:
-    return (files("exports") / "sql" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    loader = FunctionLoader(_text)
-    return Environment(undefined=StrictUndefined, autoescape=False, loader=loader)  # noqa: S701 - SQL

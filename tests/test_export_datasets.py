@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
+from exports import newest, request_sql
 from exports.coverage import gaps
 from exports.datasets import EXPORTS
 from exports.filters import Days, RequestError
@@ -294,6 +296,50 @@ def test_a_row_that_was_moved_is_with_the_event_it_was_moved_to_only(
         _, left = read(sources, known, dataset, {**asked, **filters}, [key], requester)
         assert not keys & set(left[key])
         assert left.height > 0
+
+
+@pytest.mark.parametrize("dataset", ["attendees", "orders"])
+@pytest.mark.parametrize("of_one_event", [True, False])
+def test_rows_that_are_read_in_many_parts_are_the_same_in_the_same_order(
+    platform: Deployment,
+    sources: Sources,
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: str,
+    of_one_event: bool,
+) -> None:
+    """Few rows a part here; a large event has hundreds of thousands."""
+    known = catalogue(platform)
+    events = [_biggest(platform)[0]] if of_one_event else sorted(known.events)[:8]
+    names = [column.name for column in EXPORTS[dataset].columns]
+    asked = (sources, known, dataset, {"events": events}, names)
+    _, whole = read(*asked)
+    statements = []
+    monkeypatch.setattr(newest, "SLICE_ROWS", max(whole.height // 4, 1))
+    rendered = request_sql.request_statement
+
+    def note(name: str, *arguments: Any, **options: Any) -> str:
+        statements.append(name)
+        return rendered(name, *arguments, **options)
+
+    monkeypatch.setattr(request_sql, "request_statement", note)
+    _, parts = read(*asked)
+    assert parts.equals(whole)
+    assert whole.height > 20
+    # Rows of several events that nothing is joined to are only sorted, as a whole.
+    assert (len(statements) > 3) == (of_one_event or dataset == "attendees")
+
+
+@given(keys=st.lists(st.integers(-(2**40), 2**40), min_size=1), rows=st.integers(1, 20))
+def test_ranges_hold_every_key_once_and_no_more_than_asked_for(keys: list[int], rows: int) -> None:
+    def counts(first: int, last: int, width: int) -> list[tuple[int, int]]:
+        parts = Counter((key - first) // width for key in keys if first <= key <= last)
+        return sorted(parts.items())
+
+    ranges = list(newest.packed(newest.cut(counts, min(keys), max(keys), rows), rows))
+    held = [[key for key in sorted(keys) if first <= key <= last] for first, last in ranges]
+    assert [key for part in held for key in part] == sorted(keys)
+    assert all(len(part) <= rows or len(set(part)) == 1 for part in held)
+    assert all(len(one) + len(other) > rows for one, other in pairwise(held))
 
 
 RATIO_DATASETS = [name for name, found in EXPORTS.items() if any(c.ratio for c in found.columns)]

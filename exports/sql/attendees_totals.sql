@@ -1,40 +1,23 @@
--- Tickets grouped by their key; shares nothing with the rows' statement but the condition of a search.
+-- Tickets whose newest version counts; shares nothing with the rows' statement but the condition of a search.
 {%- from "newest.sql" import scope %}
+{%- from "latest.sql" import latest, of_latest %}
 WITH {{ scope() }},
-latest AS (
-    -- One number orders the versions: what is kept of each ticket has a fixed size and can be spilled.
-    SELECT ticket_id,
-           max_by(r.business_date,
-                  (1::HUGEINT << 68) * coalesce(epoch_us(d.source_snapshot_at), 0)
-                  + (1::HUGEINT << 16) * epoch_us(r.recorded_at)
-                  + (r.business_date - DATE '1970-01-01')) AS business_date
-    FROM lake.raw_tickets AS r
-    LEFT JOIN lake.source_totals AS d
-        ON d.business_date = r.business_date AND d.fact = 'tickets' AND d.measure = 'rows'
-    {%- if scoped %}
-    SEMI JOIN (FROM lake.raw_tickets SEMI JOIN scope USING (event_id)) AS own
-        ON own.ticket_id = r.ticket_id
-    {%- endif %}
-    GROUP BY ticket_id
-),
+{{ latest("tickets", "ticket_id", scoped) }},
 found AS (
-    SELECT t.ticket_id, t.event_id, t.order_id, t.currency, t.list_price_minor AS list_price,
-           t.charged_minor AS charged, y.name AS ticket_type_name
-    FROM lake.raw_tickets AS t
-    JOIN latest USING (ticket_id, business_date)
-    LEFT JOIN lake.raw_ticket_types AS y ON y.ticket_type_id = t.ticket_type_id
-    WHERE ($include_test OR NOT t.is_test)
-      {%- if scoped %}
-      AND t.event_id IN (SELECT event_id FROM scope)
-      {%- endif %}
-      AND ($ticket_types IS NULL OR list_contains($ticket_types, t.ticket_type_id))
+    SELECT n.ticket_id, n.event_id, n.order_id, n.currency, n.list_price_minor AS list_price,
+           n.charged_minor AS charged, y.name AS ticket_type_name
+    FROM {{ of_latest("tickets", "ticket_id", scoped) }}
+    LEFT JOIN lake.raw_ticket_types AS y ON y.ticket_type_id = n.ticket_type_id
+    WHERE n.business_date = coalesce(latest_date, n.business_date)
+      AND ($include_test OR NOT n.is_test)
+      AND ($ticket_types IS NULL OR list_contains($ticket_types, n.ticket_type_id))
       AND ($kinds IS NULL OR list_contains($kinds, y.kind))
-      AND ($sold_from IS NULL OR t.issued_at >= $sold_from)
-      AND ($sold_until IS NULL OR t.issued_at < $sold_until)
+      AND ($sold_from IS NULL OR n.issued_at >= $sold_from)
+      AND ($sold_until IS NULL OR n.issued_at < $sold_until)
       AND ($status IS NULL
-           OR list_contains($status, CASE WHEN t.cancelled_at IS NULL THEN 'issued' ELSE 'cancelled' END))
+           OR list_contains($status, CASE WHEN n.cancelled_at IS NULL THEN 'issued' ELSE 'cancelled' END))
       AND ($checked_in IS NULL
-           OR (t.ticket_id IN (SELECT c.ticket_id FROM lake.raw_check_ins AS c)) = $checked_in)
+           OR (n.ticket_id IN (SELECT c.ticket_id FROM lake.raw_check_ins AS c)) = $checked_in)
 )
 {%- if search %},
 holders AS (

@@ -1,7 +1,6 @@
-{%- from "newest.sql" import newest, scope -%}
-WITH {{ scope() }},
-orders AS (
-    {{ newest("orders", "order_id", scoped) }}
+{%- from "newest.sql" import newest -%}
+WITH orders AS (
+    {{ newest("orders", "order_id", scoped, between) }}
 ),
 outcomes AS (
     SELECT *,

@@ -1,7 +1,6 @@
-{%- from "newest.sql" import newest, scope -%}
-WITH {{ scope() }},
-payments AS (
-    {{ newest("payments", "payment_id", scoped) }}
+{%- from "newest.sql" import newest -%}
+WITH payments AS (
+    {{ newest("payments", "payment_id", scoped, between) }}
 )
 SELECT r.payment_id, r.order_id, r.event_id, e.name AS event_name, e.organizer_id,
        o.name AS organizer_name, r.provider, r.instrument, r.amount_minor AS amount,
