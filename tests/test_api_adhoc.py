@@ -1,0 +1,188 @@
+"""Ad-hoc SQL through the API: who may ask, what comes back, how refusals and ends are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from api.routes import adhoc
+from exports.masking import Role
+from pipelines.settings import Settings
+from tests.api_client import MINE, api_settings, fill
+from tests.api_shapes import Api, differences, example_of, serving
+
+URL = "/api/v1/admin/sql"
+REVENUE = "SELECT currency, sum(gross_revenue) AS gross FROM reporting.daily_metrics GROUP BY 1"
+HEAVY = """WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n FROM r) SELECT count(*) FROM r"""
+
+
+@pytest.fixture(scope="module")
+def settings(
+    make_settings: Callable[..., Settings],
+    fresh_database: Callable[..., str],
+    role_url: Callable[[str, str], str],
+) -> Settings:
+    made = api_settings(make_settings, fresh_database, role_url, warehouse_adhoc_url=None)
+    owner = made.warehouse_owner_url.get_secret_value()
+    with psycopg.connect(owner, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO boxoffice_adhoc").format(name))
+    fill(made)
+    url = SecretStr(role_url(owner, "boxoffice_adhoc"))
+    return made.model_copy(
+        update={"warehouse_adhoc_url": url, "api_statement_timeout_seconds": 1.0}
+    )
+
+
+@pytest.fixture(scope="module")
+def api(settings: Settings) -> Iterator[Api]:
+    with serving(settings, adhoc.router) as found:
+        yield found
+
+
+def ask(api: Api, statement: str, role: Role = Role.ADMIN, **body: Any) -> Any:
+    headers = api.client.as_(role, account=f"{role}@example.org")
+    return api.call("POST", URL, json={"sql": statement, **body}, headers=headers)
+
+
+def records(settings: Settings) -> list[dict[str, Any]]:
+    with psycopg.connect(
+        settings.warehouse_url.get_secret_value(), row_factory=psycopg.rows.dict_row
+    ) as connection:
+        return connection.execute(
+            "SELECT account, role, outcome, statement, reason, row_count, ends"
+            " FROM ops.adhoc_queries ORDER BY entry"
+        ).fetchall()
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.SUPER_ADMIN])
+def test_a_statement_is_answered_and_recorded(api: Api, settings: Settings, role: Role) -> None:
+    response = ask(api, REVENUE, role)
+    assert response.status_code == 200, response.text
+    data, meta = response.json()["data"], response.json()["meta"]
+    # 100, 300 and 500 of mine and 7,700 on each of four days
+    assert data["rows"] == [["KES", str(100 + 300 + 500 + 4 * 7_700)]]
+    assert (data["row_count"], data["truncated"]) == (1, None)
+    assert meta["relations"] == ["reporting.daily_metrics"]
+    assert response.headers["cache-control"] == "private, no-store"
+    asked, ended = records(settings)[-2:]
+    assert (asked["account"], asked["role"]) == (f"{role}@example.org", role)
+    assert (asked["outcome"], asked["statement"]) == ("allowed", REVENUE)
+    assert (ended["outcome"], ended["row_count"]) == ("succeeded", 1)
+
+
+def test_the_example_has_the_members_of_a_real_answer(api: Api) -> None:
+    example = example_of(api.client.app.openapi(), "post", URL)
+    assert differences(example, ask(api, REVENUE).json()) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "organizer", "status"),
+    [
+        (Role.ORGANIZER, MINE, 403),
+        (Role.VIEWER, None, 403),
+        (Role.VIEWER, MINE, 403),
+        (None, 0, 401),
+    ],
+)
+def test_nobody_else_may_ask(
+    api: Api, settings: Settings, role: Role | None, organizer: int | None, status: int
+) -> None:
+    before = len(records(settings))
+    headers = {} if role is None else api.client.as_(role, organizer)
+    assert api.call("POST", URL, json={"sql": REVENUE}, headers=headers).status_code == status
+    assert len(records(settings)) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("DELETE FROM reporting.daily_metrics", "SELECT"),
+        ("SELECT 1; SELECT 2", "write one"),
+        ("SELECT * FROM ops.export_jobs", "schema ops"),
+        ("SELECT pg_sleep(1)", "pg_sleep"),
+        ("SELECT '\0'", "NUL"),
+        ("SELECT FROM WHERE", "syntax"),
+    ],
+)
+def test_what_is_refused_says_why_and_is_recorded(
+    api: Api, settings: Settings, statement: str, reason: str
+) -> None:
+    response = ask(api, statement)
+    problem = response.json()
+    assert (response.status_code, problem["errors"][0]["code"]) == (422, "refused")
+    assert reason.lower() in problem["reason"].lower()
+    assert "position" in problem
+    assert records(settings)[-1]["outcome"] == "refused"
+
+
+def test_what_fails_says_where(api: Api, settings: Settings) -> None:
+    response = ask(api, "SELECT 1 / (count(*) - count(*)), nothing FROM reporting.daily_metrics")
+    problem = response.json()
+    assert response.status_code == 422
+    assert "nothing" in problem["reason"] or "nothing" in problem["detail"]
+    assert problem["position"] == 35
+    failed = ask(api, "SELECT 1 / (count(*) - count(*)) FROM reporting.daily_metrics")
+    assert (failed.status_code, failed.json()["sqlstate"]) == (422, "22012")
+    assert failed.json()["errors"][0]["code"] == "failed"
+    assert records(settings)[-1]["outcome"] == "failed"
+
+
+def test_an_answer_that_was_cut_says_so_in_every_format(api: Api) -> None:
+    statement = "SELECT n, n AS n FROM generate_series(1, 5) AS g(n)"
+    cut = ask(api, statement, max_rows=3)
+    assert (cut.json()["data"]["truncated"], cut.json()["data"]["row_count"]) == ("rows", 3)
+    headers = api.client.as_() | {"Accept": "text/csv"}
+    body = {"sql": statement, "max_rows": 3}
+    response = api.call("POST", URL, json=body, headers=headers)
+    assert response.headers["x-truncated"] == "rows"
+    assert response.text.split() == ["n,n_2", "1,1", "2,2", "3,3"]
+
+
+def test_what_takes_too_long_is_stopped(api: Api, settings: Settings) -> None:
+    response = ask(api, HEAVY)
+    assert (response.status_code, response.json()["type"].rsplit(":")[-1]) == (504, "too-slow")
+    assert records(settings)[-1]["outcome"] == "failed"
+
+
+def test_more_at_once_than_there_are_sessions_are_told_to_come_back(api: Api) -> None:
+    with ThreadPoolExecutor(6) as threads:
+        statuses = sorted(
+            response.status_code for response in threads.map(lambda _: ask(api, HEAVY), range(6))
+        )
+    # Three run until they are stopped; of those that wait some get a session, none a 500.
+    assert set(statuses) <= {503, 504}
+    assert statuses.count(504) >= 3
+    assert ask(api, REVENUE).status_code == 200
+
+
+@pytest.mark.parametrize("body", [{}, {"sql": "SELECT 1", "role": "x"}, {"sql": 1}, []])
+def test_a_body_that_is_not_a_statement_is_refused(api: Api, body: object) -> None:
+    response = api.call("POST", URL, json=body)
+    assert response.status_code == 422
+    assert response.json()["errors"]
+
+
+def test_a_role_that_may_do_more_runs_nothing_and_tells_callers_nothing(
+    settings: Settings,
+) -> None:
+    powerful = settings.model_copy(update={"warehouse_adhoc_url": settings.warehouse_owner_url})
+    with serving(powerful, adhoc.router) as api:
+        response = ask(api, REVENUE)
+    assert response.status_code == 500
+    assert "role" not in response.json()["detail"]
+    assert records(settings)[-1]["outcome"] == "failed"
+
+
+def test_without_a_role_it_says_what_is_missing(settings: Settings) -> None:
+    without = settings.model_copy(update={"warehouse_adhoc_url": None})
+    with serving(without, adhoc.router) as api:
+        response = ask(api, REVENUE)
+    assert response.status_code == 503
+    assert "BOXOFFICE_WAREHOUSE_ADHOC_URL" in response.json()["detail"]
