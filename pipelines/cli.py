@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import export_commands, inspection, serving
+from pipelines import export_commands, inspection, recurring_commands, serving
 from pipelines.console import fail, load_settings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ app = typer.Typer(
 
 source_app = typer.Typer(help="The ticketing platform that is read.", no_args_is_help=True)
 app.add_typer(source_app, name="source")
+export_commands.app.add_typer(recurring_commands.app, name="recurring")
 app.add_typer(export_commands.app, name="export")
 
 

@@ -28,17 +28,38 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Files of the numbers, and of the rows behind them.", no_args_is_help=True)
 
+Dataset = Annotated[str, typer.Argument(help="What: see `boxoffice export datasets`.")]
+Format = Annotated[str, typer.Option("--format", help="csv, xlsx, pdf, json, ndjson or parquet.")]
+Filters = Annotated[
+    str | None,
+    typer.Option(help="""JSON, for example '{"events": [405], "checked_in": true}'."""),
+]
+Columns = Annotated[
+    str | None, typer.Option(help="Names separated by commas, in the order wanted.")
+]
+Options = Annotated[
+    str | None,
+    typer.Option(help="""JSON, for example '{"bom": true, "packaging": "file_per_event"}'."""),
+]
 _JobId = Annotated[UUID, typer.Argument(metavar="JOB", help="As `boxoffice export request` said.")]
 _LOOKS_EVERY_SECONDS = 0.2
 
 
 @contextmanager
-def _warehouse() -> Iterator[psycopg.Connection[Any]]:
+def warehouse() -> Iterator[psycopg.Connection[Any]]:
+    """The warehouse; errors that a person can mend end the command with what is wrong."""
     from exports.filters import RequestError
     from resources.bucket import BucketError
     from warehouse.export_jobs import IdempotencyConflictError
+    from warehouse.export_rights import RightError, UnknownAccountError
+    from warehouse.export_schedules import UnknownScheduleError
     from warehouse.export_states import UnknownJobError
     from warehouse.publish import connect
+
+    known = (
+        *(BucketError, IdempotencyConflictError, RightError, UnknownAccountError),
+        *(UnknownJobError, UnknownScheduleError, psycopg.Error),
+    )
 
     url = load_settings().warehouse_url.get_secret_value()
     try:
@@ -47,11 +68,12 @@ def _warehouse() -> Iterator[psycopg.Connection[Any]]:
     except RequestError as error:
         lines = "\n".join(f"  {p.field}: {p.message}" for p in error.problems)
         raise fail(f"this cannot be exported:\n{lines}") from None
-    except (BucketError, IdempotencyConflictError, UnknownJobError, psycopg.Error) as error:
+    except known as error:
         raise fail(error) from None
 
 
-def _account() -> str:
+def account() -> str:
+    """Who asks on the command line."""
     return f"operator:{getpass.getuser()}"
 
 
@@ -69,21 +91,11 @@ def datasets() -> None:
 
 @app.command()
 def request(
-    dataset: Annotated[str, typer.Argument(help="What: see `boxoffice export datasets`.")],
-    format_name: Annotated[
-        str, typer.Option("--format", help="csv, xlsx, pdf, json, ndjson or parquet.")
-    ] = "csv",
-    filters: Annotated[
-        str | None,
-        typer.Option(help="""JSON, for example '{"events": [405], "checked_in": true}'."""),
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Names separated by commas, in the order wanted.")
-    ] = None,
-    options: Annotated[
-        str | None,
-        typer.Option(help="""JSON, for example '{"bom": true, "packaging": "file_per_event"}'."""),
-    ] = None,
+    dataset: Dataset,
+    format_name: Format = "csv",
+    filters: Filters = None,
+    columns: Columns = None,
+    options: Options = None,
     organizer: Annotated[
         int | None, typer.Option(help="See what this organizer sees, and only that.")
     ] = None,
@@ -112,16 +124,16 @@ def request(
     else:
         role = Role.ADMIN if reason is None else Role.SUPER_ADMIN
         requester = Requester(role=role, reason=reason)
-    with _warehouse() as connection:
+    with warehouse() as connection:
         asked = checked(
             connection,
-            _account(),
+            account(),
             requester,
             dataset,
-            filters=_json("--filters", filters),
+            filters=parse_json("--filters", filters),
             columns=columns.split(",") if columns is not None else None,
             format_name=format_name,
-            options=_json("--options", options),
+            options=parse_json("--options", options),
             lake=build_lake(load_settings()),
         )
         job, is_new = create_job(connection, asked, key or secrets.token_hex(16))
@@ -138,7 +150,7 @@ def show(job_id: _JobId) -> None:
     """Where an export is, and everything that happened to it."""
     from warehouse.export_jobs import get_job, history
 
-    with _warehouse() as connection:
+    with warehouse() as connection:
         job, events = get_job(connection, job_id), history(connection, job_id)
     _show(job, ok=True)
     for event in events:
@@ -155,7 +167,7 @@ def cancel(job_id: _JobId) -> None:
     """Cancel an export: a queued one at once, a running one as soon as it notices."""
     from warehouse.export_jobs import request_cancel
 
-    with _warehouse() as connection:
+    with warehouse() as connection:
         _show(request_cancel(connection, job_id), ok=True)
 
 
@@ -169,7 +181,7 @@ def link(
     from exports.writing import content_type
     from warehouse.export_jobs import get_job
 
-    with _warehouse() as connection:
+    with warehouse() as connection:
         job = get_job(connection, job_id)
         kind = content_type(job.format, parse_options(job.format, job.options))
         expires = timedelta(minutes=minutes)
@@ -181,7 +193,7 @@ def download(job_id: _JobId, output: Annotated[Path, typer.Argument(help="Where 
     """Fetch the file of an export that succeeded, and check it."""
     from warehouse.export_jobs import get_job
 
-    with _warehouse() as connection:
+    with warehouse() as connection:
         _download(get_job(connection, job_id), output)
 
 
@@ -193,7 +205,7 @@ def verify(
     from exports.manifest import verify as verify_file
     from warehouse.export_jobs import get_job
 
-    with _warehouse() as connection:
+    with warehouse() as connection:
         with suppress(ValueError):  # a key, not an id
             key = _key(get_job(connection, UUID(key)))
         verification = verify_file(_bucket(), key)
@@ -208,7 +220,7 @@ def access_log() -> None:
     """Check the record of who was given personal data; print its newest entry to keep elsewhere."""
     from warehouse.access_log import newest_access, verify_access_log
 
-    with _warehouse() as connection:
+    with warehouse() as connection:
         findings, newest = verify_access_log(connection), newest_access(connection)
     for finding in findings:
         typer.secho(f"  {finding}", fg=typer.colors.RED)
@@ -220,7 +232,8 @@ def access_log() -> None:
         typer.echo(f"The access log is whole: {newest.entry} entries, newest hash {newest.hash}.")
 
 
-def _json(option: str, text: str | None) -> object:
+def parse_json(option: str, text: str | None) -> object:
+    """The value of an option that is JSON."""
     if text is None:
         return None
     try:

@@ -229,6 +229,15 @@ def list_schedules(
     return SchedulePage(found, (found[-1].created_at, found[-1].schedule_id) if more else None)
 
 
+def list_every_schedule(connection: psycopg.Connection[Any]) -> list[Schedule]:
+    """Every account's recurring exports, the next due first: for operators."""
+    rows = connection.execute(
+        """SELECT * FROM ops.export_schedules WHERE ended_at IS NULL
+        ORDER BY next_due_at NULLS LAST, schedule_id"""
+    ).fetchall()
+    return [Schedule(**row) for row in rows]
+
+
 def pause_schedule(
     connection: psycopg.Connection[Any],
     schedule_id: UUID,

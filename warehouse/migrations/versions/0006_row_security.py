@@ -16,7 +16,8 @@ TABLES = (
     "monthly_revenue",
     "event_summary",
 )
-SCOPED = tuple(f"reporting.{name}" for name in TABLES) + (
+SCOPED = (
+    *(f"reporting.{name}" for name in TABLES),
     "ops.restatements",
     "ops.restatement_movements",
 )
