@@ -1,7 +1,7 @@
 """Examples of what organizers are answered, for OpenAPI; tests compare them with real answers.
 
-Belongs here: the examples. Does not belong here: endpoints (``organizer_*``), or which metrics their
-answers have (``organizer_metrics``).
+Belongs here: the examples. Does not belong here: endpoints (``organizer_*``), or which metrics
+their answers have (``organizer_metrics``).
 """
 
 from __future__ import annotations

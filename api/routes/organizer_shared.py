@@ -34,6 +34,7 @@ PATH, TAG = "/api/organizer/analytics", "Organizers"
 _DAY = timedelta(days=1)
 _DEFAULT_DAYS = 30
 _YEAR = 364 * _DAY
+_LOADED = "loaded"
 
 EventNumber = Annotated[int, Path(ge=1, le=LARGEST, description="Event.")]
 Organizer = Annotated[
@@ -296,44 +297,46 @@ def comparison(
 
 
 class Windows:
-    """A range and what it is compared with, as numbered windows of one statement.
+    """A range and what it is compared with, as numbered runs of days of one statement.
 
-    Windows of the same days, as they nearly always are, have one number and are read once.
+    Windows overlap: days that are in the same ones have one number, so that each is read once.
     """
 
     def __init__(self, shelf: Shelf, first: date, last: date) -> None:
         """Of a range of days."""
         days = Periods("daily", first, last)
         self.compared = compared(shelf, first, last)
-        self._numbers: dict[tuple[Run, ...], int] = {}
-        loaded = runs_of(
-            start
-            for start, key in zip(days.starts, days.keys, strict=True)
-            if key in shelf.partitions
-        )
-        self.is_loaded = bool(loaded)
-        self._loaded = self._number(loaded)
-        self._sides = {
-            name: (self._number(one.current), self._number(one.earlier))
-            for name, one in self.compared.items()
-        }
-
-    def _number(self, runs: tuple[Run, ...]) -> int:
-        return self._numbers.setdefault(runs, len(self._numbers))
+        windows: dict[date, list[str]] = {}
+        for start, key in zip(days.starts, days.keys, strict=True):
+            if key in shelf.partitions:
+                windows.setdefault(start, []).append(_LOADED)
+        self.is_loaded = bool(windows)
+        for name, one in self.compared.items():
+            for day in one.days:
+                windows.setdefault(day, []).append(f"{name} now")
+                windows.setdefault(day - one.back, []).append(f"{name} before")
+        together: dict[tuple[str, ...], list[date]] = {}
+        for day in sorted(windows):
+            together.setdefault(tuple(windows[day]), []).append(day)
+        self._names = list(together)
+        self._runs = [
+            (number, *run)
+            for number, members in enumerate(together.values())
+            for run in runs_of(members)
+        ]
 
     @property
     def parameters(self) -> dict[str, list[Any]]:
         """``numbers``, ``firsts`` and ``lasts`` of all runs."""
-        rows = [(number, *run) for runs, number in self._numbers.items() for run in runs]
         return {
-            "numbers": [row[0] for row in rows],
-            "firsts": [row[1] for row in rows],
-            "lasts": [row[2] for row in rows],
+            "numbers": [run[0] for run in self._runs],
+            "firsts": [run[1] for run in self._runs],
+            "lasts": [run[2] for run in self._runs],
         }
 
     def total(self, rows: Iterable[Row], metrics: Sequence[str]) -> Sums | None:
         """Sums of the loaded days of the range, of rows of one currency; None: none is loaded."""
-        return self._sums(rows, self._loaded, metrics) if self.is_loaded else None
+        return self._sums(rows, _LOADED, metrics) if self.is_loaded else None
 
     def comparisons(
         self, rows: Sequence[Row], metrics: Sequence[str], currency: str
@@ -341,22 +344,21 @@ class Windows:
         """Metrics of rows of one currency beside those of the earlier windows."""
         return {
             name: comparison(
-                self._sums(rows, current, metrics),
-                self._sums(rows, earlier, metrics),
+                self._sums(rows, f"{name} now", metrics),
+                self._sums(rows, f"{name} before", metrics),
                 metrics,
                 currency,
-                days=len(self.compared[name].days),
+                days=len(one.days),
             )
-            for name, (current, earlier) in self._sides.items()
+            for name, one in self.compared.items()
         }
 
     def shown(self) -> dict[str, Any]:
         """Which days are compared."""
         return {name: one.shown() for name, one in self.compared.items()}
 
-    @staticmethod
-    def _sums(rows: Iterable[Row], number: int, metrics: Sequence[str]) -> Sums:
-        return sums((row for row in rows if row["number"] == number), metrics)
+    def _sums(self, rows: Iterable[Row], window: str, metrics: Sequence[str]) -> Sums:
+        return sums((row for row in rows if window in self._names[row["number"]]), metrics)
 
 
 def flat_comparisons(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

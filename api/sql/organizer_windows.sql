@@ -1,5 +1,5 @@
--- Metrics of an organizer, or of some of their events, by window, event and currency. A window is a
--- number with the runs of days that belong to it: each run is one lookup in the index.
+-- Metrics of an organizer, or of some of their events, by number, event and currency. A number has
+-- the runs of days that belong to the same windows: each run is one lookup in the index.
 WITH summed AS (
     SELECT w.number, d.event_id, d.currency
         {%- for metric in metrics %}, sum(d.{{ metric }})::bigint AS {{ metric }}{% endfor %}
