@@ -30,6 +30,7 @@ PREFERRED_PORTS = {
     "redis": 16379,
     "code-server": 14266,
     "webserver": 3000,
+    "api": 8000,
 }
 
 # part -> the variable that says it is given from outside, and those that come with it
@@ -55,6 +56,7 @@ PARTS = {
     ),
     "Redis": ("BOXOFFICE_REDIS_URL",),
 }
+_TOKEN_SECRET = "BOXOFFICE_API_TOKEN_SECRET"  # noqa: S105 - its name
 POSTGRES_PARTS = frozenset({"source", "lake catalog", "warehouse", "Dagster storage"})
 
 
@@ -106,10 +108,21 @@ class LocalState:
 
     def secrets(self) -> dict[str, str]:
         """Return the secrets made for this checkout; made at random once."""
-        name = "BOXOFFICE_BUYER_KEY_SECRET"
-        if self.is_given(name):
-            return {}
-        return {name: self.read().get(name) or secrets.token_hex(32)}
+        names = ["BOXOFFICE_BUYER_KEY_SECRET"]
+        if self._mints_tokens():
+            names.append(_TOKEN_SECRET)
+        else:
+            self.forget({_TOKEN_SECRET})  # production refuses it, and a JWKS replaces it
+        kept = self.read()
+        return {
+            name: kept.get(name) or secrets.token_hex(32)
+            for name in names
+            if not self.is_given(name)
+        }
+
+    def _mints_tokens(self) -> bool:
+        is_production = self._environment.get("BOXOFFICE_ENVIRONMENT") == "production"
+        return not is_production and not self.is_given("BOXOFFICE_API_JWKS_URL")
 
     def port(self, name: str) -> tuple[int, str | None]:
         """Return the port of a server: the one it had before, or its usual one, if free.

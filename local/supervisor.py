@@ -1,7 +1,8 @@
 """Keeps services running and stops them all.
 
-Belongs here: the Dagster processes, restarting what died, stopping in order, signals. Does not
-belong here: which services there are and what happens before they run (``up.py``).
+Belongs here: processes of this project's Python, asking whether they are ready, restarting what
+died, stopping in order, signals. Does not belong here: which services there are and what happens
+before they run (``up.py``).
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class Service(Protocol):
         """Return the last lines of its log."""
 
 
-class DagsterProcess:
-    """A Dagster code server, webserver or daemon."""
+class PythonProcess:
+    """A module run by this interpreter."""
 
     def __init__(
         self,
@@ -70,11 +71,14 @@ class DagsterProcess:
         *,
         environment: Mapping[str, str],
         directory: Path,
+        grace_seconds: float = 15.0,
+        signal_all: bool = False,
     ) -> None:
         """Start nothing yet; ``arguments`` follow the interpreter's ``-m``."""
         self.title = title
-        # The run workers of a code server need the signal too, or it waits for them.
-        self._process = ManagedProcess(name, root, signal_all=True, grace_seconds=8.0)
+        self._process = ManagedProcess(
+            name, root, signal_all=signal_all, grace_seconds=grace_seconds
+        )
         self._command = [sys.executable, "-m", *arguments]
         self._environment = environment
         self._directory = directory
@@ -105,6 +109,32 @@ class DagsterProcess:
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines of its log."""
         return self._process.log_tail(lines)
+
+
+class DagsterProcess(PythonProcess):
+    """A Dagster code server, webserver or daemon."""
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        root: Path,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+    ) -> None:
+        """Start nothing yet."""
+        super().__init__(
+            name,
+            title,
+            root,
+            arguments,
+            environment=environment,
+            directory=directory,
+            grace_seconds=8.0,
+            signal_all=True,  # the run workers of a code server, or it waits for them
+        )
 
 
 @dataclass
@@ -157,11 +187,11 @@ class Supervisor:
         """
         services = [watched.service for watched in reversed(self._watched)]
         self._watched = []
-        # Dagster's processes together, then what they write to, the last started first.
-        dagster = [service for service in services if isinstance(service, DagsterProcess)]
-        with ThreadPoolExecutor(max_workers=max(1, len(dagster))) as pool:
-            errors = [error for error in pool.map(_stop, dagster) if error is not None]
-        others = [service for service in services if not isinstance(service, DagsterProcess)]
+        # Our own processes together, then the servers they use, the last started first.
+        own = [service for service in services if isinstance(service, PythonProcess)]
+        with ThreadPoolExecutor(max_workers=max(1, len(own))) as pool:
+            errors = [error for error in pool.map(_stop, own) if error is not None]
+        others = [service for service in services if not isinstance(service, PythonProcess)]
         errors += [error for error in map(_stop, others) if error is not None]
         if errors:
             raise ExceptionGroup("not everything could be stopped", errors)

@@ -28,6 +28,7 @@ from local.environment import PARTS, POSTGRES_PARTS, LocalState, dagster_variabl
 from local.processes import ProcessRecord, stop_leftovers, wait_until_ended
 from local.progress import Reporter, Step
 from local.provision import provision
+from local.read_api import ReadApi
 from local.servers import (
     EmbeddedPostgres,
     EmbeddedRedis,
@@ -151,14 +152,18 @@ def _bring_up(
         reporter.say(f"Stopped what an earlier run left: {', '.join(leftovers)}.", style="yellow")
     parts = state.embedded_parts()
     settings = _start_servers(parts, state, supervisor, reporter)
+    _check_api(settings)
     _migrate(settings, reporter)
     if "source" in parts:
         settings = _seed_once(options, settings, state, reporter)
     _prepare_dagster(parts, reporter)
     if options.history:
         _materialize_history(options, reporter)
+    api = _start_api(settings, state, supervisor, reporter)
     webserver_port = _start_dagster(state, supervisor, reporter)
-    _say_where(settings, state, webserver_port, time.monotonic() - began, options, reporter)
+    with reporter.step("Read API") as step:
+        api.wait_until_ready(step)
+    _say_where(settings, state, webserver_port, api, time.monotonic() - began, options, reporter)
 
 
 def _start_servers(
@@ -339,6 +344,34 @@ def _materialize_history(options: UpOptions, reporter: Reporter) -> None:
         reporter.say(f"The history is not complete: {error}", style="red")
 
 
+def _check_api(settings: Settings) -> None:
+    """Refuse at once what the read API would refuse after the history was materialized."""
+    if settings.warehouse_reader_url is None:
+        raise UpError("BOXOFFICE_WAREHOUSE_READER_URL is not set; the read API needs it")
+    if settings.environment == "production":
+        from api.tokens import ConfigurationError, check_configuration
+
+        try:
+            check_configuration(settings)
+        except ConfigurationError as error:
+            raise UpError(str(error)) from None
+
+
+def _start_api(
+    settings: Settings, state: LocalState, supervisor: Supervisor, reporter: Reporter
+) -> ReadApi:
+    """Start the read API without waiting for it: it starts beside Dagster."""
+    if not state.is_given("BOXOFFICE_API_PORT"):
+        port, notice = state.port("api")
+        if notice:
+            reporter.say(f"Read API: {notice}", style="yellow")
+        settings = _use({"BOXOFFICE_API_PORT": str(port)}, state)
+    api = ReadApi(settings, state.root, dict(os.environ))
+    supervisor.add(api)
+    api.start()
+    return api
+
+
 def _start_dagster(state: LocalState, supervisor: Supervisor, reporter: Reporter) -> int:
     environment = dict(os.environ)
     with reporter.step("Dagster") as step:
@@ -403,12 +436,14 @@ def _say_where(
     settings: Settings,
     state: LocalState,
     webserver_port: int,
+    api: ReadApi,
     seconds: float,
     options: UpOptions,
     reporter: Reporter,
 ) -> None:
     rows = [
         ("Dagster", f"http://{ports.HOST}:{webserver_port}"),
+        ("Read API", f"{api.address}/docs"),
         ("Finished tables", _without_password(settings.warehouse_url.get_secret_value())),
         ("Source", _without_password(settings.source_url.get_secret_value())),
         ("Objects", settings.s3_endpoint_url or "AWS S3"),
@@ -419,6 +454,9 @@ def _say_where(
         rows.append(("Stop", "Ctrl-C here, or: make down"))
     reporter.say(f"\nBox Office is up after {seconds:.1f} s.", style="bold green")
     reporter.table(rows)
+    if not options.once and settings.api_token_secret is not None:
+        reporter.say("\nAsk the read API, with a token for an hour:", style="bold")
+        reporter.say(api.example_call())
 
 
 def _without_password(url: str) -> str:

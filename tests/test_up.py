@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +103,42 @@ class Checkout:
         data: dict[str, dict[str, object]] = answer["data"]
         return data
 
+    def ask_api(self, token: str) -> int:
+        """Status of the call that is printed, with a token."""
+        url = f"{self.api_address()}/api/v1/admin/freshness"
+        headers = {"Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310
+            status: int = response.status
+        return status
+
+    def api_address(self) -> str:
+        found = re.search(r"Read API +(http://127.0.0.1:\d+)/docs", self.output.read_text())
+        assert found, self.output.read_text()
+        assert found[1].endswith(f":{self.variable('BOXOFFICE_API_PORT')}")
+        return found[1]
+
+    def printed_token(self) -> str:
+        """What the token command in the printed call prints."""
+        found = re.search(r"^curl -H .*\$\((.*)\)", self.output.read_text(), re.MULTILINE)
+        assert found, self.output.read_text()
+        made = subprocess.run(
+            shlex.split(found[1]),
+            cwd=self.root,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+        )
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
+    def api_answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.api_address()}/readyz", timeout=20) as response:  # noqa: S310
+                return bool(response.status == 200)
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
     def processes(self) -> list[psutil.Process]:
         """Whatever works inside this checkout: everything boxoffice starts does."""
         found = []
@@ -144,27 +183,38 @@ def test_ctrl_c_stops_every_process_and_the_run_that_was_going_on_is_closed_next
 
     wait_until(lambda: status() == "STARTED", checkout.root / ".boxoffice/logs/code-server.log")
     marker(checkout, "CREATE TABLE kept AS SELECT 42 AS answer")
+    token = checkout.printed_token()
+    assert checkout.ask_api(token) == 200
     os.killpg(up.pid, signal.SIGINT)  # as a terminal does
     os.killpg(up.pid, signal.SIGINT)  # and once more, impatiently
     assert up.wait(30) == 0, checkout.output.read_text()
     assert checkout.processes() == []
+    log = (checkout.root / ".boxoffice/logs/api.log").read_text()
+    assert "Application shutdown complete" in log
 
     # Started again and killed outright: nobody is there to stop the children.
     up = checkout.up()
     assert marker(checkout, "SELECT answer FROM kept") == [(42,)]
     assert status() in {"FAILURE", "CANCELED"}
-    daemon = named(checkout, "dagster._daemon")
-    daemon.kill()
-    wait_until(
-        lambda: "Dagster daemon was started again" in checkout.output.read_text(), checkout.output
-    )
-    assert "Dagster daemon ended unexpectedly" in checkout.output.read_text()
+    assert checkout.ask_api(token) == 200, "the secret is kept"
+    for arguments, title in (
+        (["-m", "dagster._daemon", "run"], "Dagster daemon"),
+        (["-m", "pipelines.cli", "api"], "Read API"),
+    ):
+        started_with(checkout, arguments).kill()
+        wait_until(
+            lambda said=f"{title} was started again": said in checkout.output.read_text(),  # type: ignore[misc]
+            checkout.output,
+        )
+        assert f"{title} ended unexpectedly" in checkout.output.read_text()
+    wait_until(checkout.api_answers, checkout.output)
+    assert checkout.ask_api(token) == 200
     up.kill()
     up.wait()
-    assert len(checkout.processes()) >= 6
+    assert len(checkout.processes()) >= 7
     result = checkout.run("down")
     assert result.returncode == 0, result.stderr
-    for name in ("postgres", "redis", "s3", "code-server", "webserver", "daemon"):
+    for name in ("postgres", "redis", "s3", "code-server", "webserver", "daemon", "api"):
         assert name in result.stdout
     assert checkout.processes() == []
 
@@ -188,6 +238,26 @@ def test_production_without_urls_is_refused_by_name(checkout: Checkout) -> None:
     assert result.returncode == 1
     assert "BOXOFFICE_WAREHOUSE_URL" in result.stderr
     assert checkout.processes() == []
+
+
+def test_the_secret_of_tokens_is_made_once_and_never_in_production(tmp_path: Path) -> None:
+    name = "BOXOFFICE_API_TOKEN_SECRET"
+    state = LocalState(tmp_path, {})
+    state.update({"BOXOFFICE_BUYER_KEY_SECRET": "of an older version"})
+    made = state.secrets()
+    assert made["BOXOFFICE_BUYER_KEY_SECRET"] == "of an older version"
+    assert len(bytes.fromhex(made[name])) == 32
+    state.update(made)
+    assert LocalState(tmp_path, {}).secrets() == made
+    assert name not in LocalState(tmp_path, {name: "my own"}).secrets()
+
+    for environment in (
+        {"BOXOFFICE_ENVIRONMENT": "production"},
+        {"BOXOFFICE_API_JWKS_URL": "https://elsewhere/keys"},
+    ):
+        state.update(made)
+        assert name not in LocalState(tmp_path, environment).secrets()
+        assert name not in state.read(), "settings would read it"
 
 
 def test_a_part_is_embedded_unless_the_environment_gives_another_url(tmp_path: Path) -> None:
@@ -228,15 +298,22 @@ def test_missing_settings_are_named_and_no_password_is_shown(checkout: Checkout)
         "BOXOFFICE_BUYER_KEY_SECRET": "x" * 32,
         **{variable: "postgresql://u:hidden@127.0.0.1:1/x" for variable, *_ in PARTS.values()},
     }
+    owner = {"BOXOFFICE_WAREHOUSE_OWNER_URL": outside["BOXOFFICE_WAREHOUSE_URL"]}
+    reader = {"BOXOFFICE_WAREHOUSE_READER_URL": outside["BOXOFFICE_WAREHOUSE_URL"]}
     kept = dict(checkout.environment)
-    checkout.environment |= outside
-    try:
-        result = checkout.run("up", "--once")
-    finally:
-        checkout.environment = kept
-    assert result.returncode == 1
-    assert "BOXOFFICE_WAREHOUSE_OWNER_URL: Field required" in result.stderr
-    assert "hidden" not in result.stdout + result.stderr
+    for given, said in (
+        ({}, "BOXOFFICE_WAREHOUSE_OWNER_URL: Field required"),
+        (owner, "BOXOFFICE_WAREHOUSE_READER_URL is not set"),
+        (owner | reader, "BOXOFFICE_API_JWKS_URL is not set"),
+    ):
+        checkout.environment = kept | outside | given
+        try:
+            result = checkout.run("up", "--once")
+        finally:
+            checkout.environment = kept
+        assert result.returncode == 1
+        assert said in result.stderr
+        assert "hidden" not in result.stdout + result.stderr
 
 
 def marker(checkout: Checkout, statement: str) -> list[tuple[object, ...]]:
@@ -245,8 +322,11 @@ def marker(checkout: Checkout, statement: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def named(checkout: Checkout, part: str) -> psutil.Process:
-    (process,) = [each for each in checkout.processes() if part in each.cmdline()]
+def started_with(checkout: Checkout, arguments: list[str]) -> psutil.Process:
+    found = [
+        each for each in checkout.processes() if each.cmdline()[1 : 1 + len(arguments)] == arguments
+    ]
+    (process,) = found
     return process
 
 
