@@ -425,8 +425,10 @@ def rows_in(exporter: Exporter, job: Job) -> int:
             with zipfile.ZipFile(io.BytesIO(content)) as book:
                 sheets = [name for name in book.namelist() if SHEET.fullmatch(name)]
                 counts = [book.read(name).count(b"<row ") for name in sheets]
-            assert max(counts) == 1_048_576
-            return sum(count - 1 for count in counts[1:])
+            of_data = [count for count in counts if count > 100]  # the summary has a few lines
+            assert len(of_data) == 2
+            assert max(of_data) == 1_048_576
+            return sum(of_data) - len(of_data)
 
 
 def test_a_file_is_deleted_when_its_time_is_up_and_nothing_else_is(
