@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from api.calls import Parameters
 from api.database import Row
 from api.principal import Principal
-from api.problems import Kind, Problem, invalid, unavailable
+from api.problems import Kind, Problem, invalid
 from api.writing import publisher
 from exports.filters import RequestError
 from exports.masking import Role
@@ -181,8 +181,6 @@ async def write(app: FastAPI, function: Callable[[psycopg.Connection[Row]], T]) 
             "was used for another request: send that one again, or this one with a new key",
             "reused",
         ) from None
-    except (psycopg.errors.AdminShutdown, psycopg.errors.CannotConnectNow):
-        raise unavailable() from None
 
 
 async def queue(

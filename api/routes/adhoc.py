@@ -65,6 +65,7 @@ class Statement(Parameters):
     rate="sql",
     shows=dict[str, Any],
     example=_EXAMPLE,
+    problem_kinds=(Kind.TOO_LARGE,),
 )
 async def sql(body: Statement, request: Request, parts: Parts, caller: Caller) -> Answer:
     """Run one SELECT on the finished tables; read-only, with limits, recorded.

@@ -98,6 +98,7 @@ def _creates(path: str, access: Access) -> None:
         status=201,
         shows=dict[str, Any],
         example={"data": _SCHEDULE, "meta": _META},
+        problem_kinds=(Kind.TOO_LARGE,),
     )
     async def create_recurring_export(
         body: Recurring, request: Request, parts: Parts, caller: Caller

@@ -129,6 +129,7 @@ def _of(path: str, job: Mapping[str, Any]) -> dict[str, Any]:
     status=202,
     shows=dict[str, Any],
     example={"data": QUEUED, "meta": _META},
+    problem_kinds=(Kind.TOO_LARGE,),
 )
 async def export(
     body: Asked, request: Request, parts: Parts, caller: Caller, key: Key = None
@@ -244,7 +245,7 @@ class AttendeesBody(Written):
     status=202,
     shows=dict[str, Any],
     example={"data": _of(ORGANIZER, QUEUED), "meta": _META},
-    problem_kinds=(Kind.NOT_FOUND,),
+    problem_kinds=(Kind.NOT_FOUND, Kind.TOO_LARGE),
 )
 async def export_attendees(
     read: Read,
