@@ -20,6 +20,8 @@ from api.statements import statement
 from exports.masking import Role
 from metrics.datasets import DATASETS, EVENT_SUMMARY
 from metrics.registry import METRICS, MONEY, terms
+from pipelines.settings import Settings
+from tests.api_client import MINE, MY_EVENT, Client, api_settings, fill, until
 from tests.api_platform import (
     ABSENT,
     FIRST,
@@ -261,6 +263,57 @@ def test_sums_since_sales_began_say_when_days_of_them_are_not_loaded(
         [line] = ask(f"/sales-chart/{event}?from={FROM}&to={TO}")["data"]["series"]
         is_whole = days[event] >= FIRST
         assert all(point["is_cumulative_complete"] == is_whole for point in line["points"])
+
+
+def test_a_hole_between_days_is_neither_zero_nor_hidden(
+    make_settings: Callable[..., Settings],
+    fresh_database: Callable[..., str],
+    role_url: Callable[[str, str], str],
+) -> None:
+    settings = api_settings(make_settings, fresh_database, role_url)
+    with serving(settings, *organizer_analytics.ROUTERS) as found:
+        own = found.client.as_(Role.ORGANIZER, MINE)
+
+        def get(path: str) -> Any:
+            return found.call("GET", BASE + path, headers=own)
+
+        # Before anything is published there is nothing, and that is said.
+        empty = get("/dashboard-overview").json()
+        assert (empty["data"]["revenue"], empty["data"]["events"]["total"]) == ([], 0)
+        assert empty["data"]["tickets"]["metrics"]["orders"] is None
+        assert empty["meta"]["complete_through"] is None
+        assert len(empty["meta"]["missing"]) == 30
+        assert get(f"/sales-chart/{MY_EVENT}").status_code == 404
+
+        fill(settings)  # 1 to 5 March: the 2nd without a sale, the 4th missing, the 5th open
+        found.run(lambda client: until(lambda: _is_shown(client)))
+        [line] = get(f"/sales-chart/{MY_EVENT}?from=2026-03-01&to=2026-03-05").json()["data"][
+            "series"
+        ]
+        gross = [plain(point)["gross_revenue"] for point in line["points"]]
+        assert gross == [100, 0, 300, None, 500]
+        states = [point["state"] for point in line["points"]]
+        assert states == ["provisional", "provisional", "provisional", "not_loaded", "open"]
+        so_far = [plain(point["cumulative"])["gross_revenue"] for point in line["points"]]
+        assert so_far == [100, 100, 400, None, 900]
+        trends = get("/revenue-trends?from=2026-03-03&to=2026-03-05").json()
+        assert trends["meta"]["missing"] == ["2026-03-04"]
+        [total] = trends["data"]["totals"]
+        assert total["metrics"]["gross_revenue"]["minor"] == 800
+        # Of three days one is missing, one open, and before the third nothing was published.
+        assert trends["data"]["compared"]["previous_period"]["days_compared"] == 0
+        trends = get("/revenue-trends?from=2026-03-03&to=2026-03-04").json()
+        [total] = trends["data"]["totals"]
+        compared_gross = total["comparison"]["previous_period"]["gross_revenue"]
+        assert compared_gross["current"]["minor"] == 300
+        assert compared_gross["earlier"]["minor"] == 100
+        assert compared_gross["change_ratio"] == "2.000000"
+
+
+async def _is_shown(client: Client) -> bool:
+    path = f"{BASE}/events/{MY_EVENT}/summary"
+    response = await client.get(path, headers=client.as_(Role.ORGANIZER, MINE))
+    return response.status_code == 200
 
 
 def test_the_waterfall_adds_up_and_has_the_figures_of_the_source(
@@ -700,6 +753,11 @@ def test_answers_come_as_tables_too(platform: Platform, ask: Callable[..., Any])
         ("/explain/daily_metrics/1/orders", "query.day"),
         ("/explain/daily_metrics/1/orders?day=2026-02-10&provider=CARD", "query.provider"),
         ("/explain/daily_metrics/1/orders?day=2026-02-10&currency=ZZZ", "query.currency"),
+        ("/explain/event_summary/1/orders?day=2026-02-10", "query.day"),
+        ("/explain/monthly_revenue/1/orders?day=9999-12-31", "query.day"),
+        ("/explain/daily_payments/1/payments?day=2026-02-10&provider=%00", "query.provider"),
+        ("/dashboard-overview?from=0001-01-01&to=0001-01-05", "query.from"),
+        ("/revenue-trends?to=9999-12-31&granularity=weekly", "query.to"),
     ],
 )
 def test_what_is_wrong_is_named(api: Api, platform: Platform, path: str, field: str) -> None:

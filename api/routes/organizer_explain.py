@@ -28,6 +28,7 @@ from api.problems import Kind, invalid
 from api.routes import organizer_examples
 from api.routes.organizer_shared import (
     LARGEST,
+    Day,
     EventNumber,
     OrganizerQuery,
     calls,
@@ -46,18 +47,19 @@ from warehouse.statements import statement as warehouse_statement
 router = calls()
 _DAILY = DAILY_METRICS.name
 _SHOWN_VERSIONS, _SHOWN_MOVEMENTS = 20, 500
+_CODE = r"^[A-Za-z0-9_]{1,40}$"
 _GRANULARITIES: dict[str, Granularity] = {"day": "daily", "week": "weekly", "month": "monthly"}
 
 
 class CellQuery(OrganizerQuery):
     """Which value of the event."""
 
-    day: date | None = Field(None, description="Any day of the period; not for event_summary.")
+    day: Day | None = Field(None, description="Any day of the period; not for event_summary.")
     currency: str | None = Field(
         None, pattern=r"^[A-Z]{3}$", description="The event's own where it is not given."
     )
-    provider: str | None = Field(None, max_length=40, description="Of daily_payments.")
-    instrument: str | None = Field(None, max_length=40, description="Of daily_payments.")
+    provider: str | None = Field(None, pattern=_CODE, description="Of daily_payments.")
+    instrument: str | None = Field(None, pattern=_CODE, description="Of daily_payments.")
     ticket_type: int | None = Field(None, ge=1, le=LARGEST, description="Of daily_ticket_types.")
 
     @property
@@ -153,6 +155,8 @@ def _check(dataset: Dataset, metric: Stored, query: CellQuery) -> None:
             raise invalid(f"query.{field}", f"{dataset.name} does not have it")
     if dataset.period != "all" and query.day is None:
         raise invalid("query.day", f"is needed: a day of the {dataset.period}", "missing")
+    if dataset.period == "all" and query.day is not None:
+        raise invalid("query.day", f"is too much: {dataset.name} is over all days")
     try:
         exponent(query.currency or "USD")
     except MoneyError as error:
@@ -164,7 +168,7 @@ async def _asked(
 ) -> _Asked:
     currency = query.currency or row["currency"]
     common = (dataset, metric, row["event_id"], currency, query.scope)
-    if query.day is None or dataset.period == "all":
+    if query.day is None:
         days = (await read.shelf(_DAILY)).partitions
         first, last = min(days, default=None), max(days, default=None)
         if first is None or last is None:

@@ -53,6 +53,8 @@ EventList = Annotated[
         examples=["120,121"],
     ),
 ]
+Day = Annotated[date, Field(ge=date(1990, 1, 1), lt=date(2200, 1, 1))]
+"""A reporting day, far enough from where the calendar ends to be compared with others."""
 calls = partial(Calls, PATH, TAG)
 """A router for a module of these endpoints."""
 
@@ -66,8 +68,8 @@ class OrganizerQuery(Parameters):
 class RangeQuery(OrganizerQuery):
     """Whose numbers, over which days."""
 
-    from_: date | None = Field(None, alias="from", description="First day.")
-    to: date | None = Field(
+    from_: Day | None = Field(None, alias="from", description="First day.")
+    to: Day | None = Field(
         None, description="Last day; the newest published one where it is not given."
     )
 
