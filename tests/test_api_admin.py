@@ -183,6 +183,12 @@ def test_payment_methods_add_up_to_the_source_and_know_incomplete_weeks(
     last = answer["data"][0]["points"][-1]
     assert last["is_complete"] is (granularity == "daily")
     week = {"weekly": "2026-02-16", "monthly": "2026-02-01", "daily": str(RESTATED)}[granularity]
+    missing = {
+        "daily": [],
+        "weekly": ["2026-02-27", "2026-02-28", "2026-03-01"],
+        "monthly": [f"2026-02-{day:02d}" for day in (*range(1, 9), 27, 28)],
+    }
+    assert answer["meta"]["missing_days"] == missing[granularity]
     restated = [p["start"] for p in answer["data"][0]["points"] if p["is_restated"]]
     assert week in restated
 

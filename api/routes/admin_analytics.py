@@ -292,7 +292,8 @@ async def revenue(read: Read, query: Annotated[RevenueQuery, Query()]) -> Answer
 
     One series for each currency, and each organizer, event or payment method if so grouped; within
     a currency the greatest gross revenue first (payment methods: the greatest payments). By payment
-    method there are only the amounts that have one.
+    method there are only the amounts that have one, and `meta.missing_days` names the days of the
+    periods that are not published.
     """
     periods = Periods(query.granularity, query.from_, query.to)
     by_method = query.group_by == "payment_method"
@@ -307,7 +308,9 @@ async def revenue(read: Read, query: Annotated[RevenueQuery, Query()]) -> Answer
     blocks = {"metrics": tuple(metrics), "filters": tuple(query.asked)}
     given = _parameters(query.asked) | {"limit": query.limit, "offset": query.offset}
     if by_method:
-        rows, coverage = await _read_methods(read, periods, query.event, blocks, given)
+        rows, coverage, missing_days = await _read_methods(
+            read, periods, query.event, blocks, given
+        )
     else:
         rows, coverage = await read_series(
             read,
@@ -324,11 +327,13 @@ async def revenue(read: Read, query: Annotated[RevenueQuery, Query()]) -> Answer
         _add_quotients(found, ("aov",))
     total = rows[0]["groups"] if rows else None
     following = query.offset + query.limit
-    more = {
+    more: dict[str, object] = {
         "group_by": query.group_by,
         "series": total,
         "next_offset": following if total is not None and total > following else None,
     }
+    if by_method:
+        more["missing_days"] = missing_days
     described = meta(
         read, coverage=coverage, currencies={one["currency"] for one in found}, more=more
     )
@@ -341,8 +346,11 @@ async def _read_methods(
     event_id: int | None,
     blocks: Mapping[str, tuple[str, ...]],
     parameters: Mapping[str, object],
-) -> tuple[list[Row], Coverage]:
-    """Payments by period; there are only days of them, so periods are as their days are."""
+) -> tuple[list[Row], Coverage, list[str]]:
+    """Payments by period, what is known of the periods, and days of them that are not published.
+
+    There are only days of payments, so a period is as its days are.
+    """
     unit, ends = _UNITS[periods.granularity], _ends(periods)
     bounds = {"first": periods.starts[0], "last": ends[-1]}
     keys = {
@@ -357,7 +365,10 @@ async def _read_methods(
     )
     shelf = await read.shelf(DAILY_PAYMENTS.name)
     days = frozenset(row["partition_key"] for row in restated)
-    return rows, _of_days(periods, ends, shelf, days)
+    length = (bounds["last"] - bounds["first"]).days + 1
+    every = [(bounds["first"] + n * _DAY).isoformat() for n in range(length)]
+    missing = [day for day in every if day not in shelf.partitions]
+    return rows, _of_days(periods, ends, shelf, days), missing
 
 
 def _ends(periods: Periods) -> list[date]:
