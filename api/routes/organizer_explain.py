@@ -116,6 +116,7 @@ class _Asked:
     access=Access.ORGANIZER_ANALYTICS,
     reads=tuple(DATASETS),
     rate="heavy",
+    cached="never",  # when something was last compared or read draws no new version
     shows=dict[str, Any],
     example=organizer_examples.EXPLAIN,
     problem_kinds=(Kind.NOT_FOUND,),
