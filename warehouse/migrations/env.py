@@ -2,8 +2,8 @@
 
 from alembic import context
 
-# Importing it completes the metadata: it adds its tables to those of warehouse.tables.
-from warehouse import adhoc_tables  # noqa: F401
+# Importing them completes the metadata: they add their tables to those of warehouse.tables.
+from warehouse import adhoc_tables, sum_tables  # noqa: F401
 from warehouse.export_tables import metadata
 
 context.configure(
