@@ -21,7 +21,15 @@ from api.front import Front, Table
 from api.observability import AccessLog, Metrics, Observed, configure_logging
 from api.rate_limits import RateLimits
 from api.redis_link import RedisLink
-from api.routes import health, platform
+from api.routes import (
+    adhoc,
+    admin_analytics,
+    export_schedules,
+    exports,
+    health,
+    organizer_analytics,
+    platform,
+)
 from api.tokens import Tokens
 from pipelines.settings import Settings, get_settings
 
@@ -66,7 +74,15 @@ def build_services(settings: Settings) -> Services:
     )
 
 
-ROUTERS: tuple[APIRouter, ...] = (health.router, platform.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    platform.router,
+    admin_analytics.router,
+    adhoc.router,
+    export_schedules.router,  # before exports: there a schedule's path would be a job's
+    exports.router,
+    *organizer_analytics.ROUTERS,
+)
 
 
 def create_app(settings: Settings, routers: Sequence[APIRouter] = ROUTERS) -> FastAPI:
