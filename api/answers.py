@@ -66,8 +66,8 @@ def average(numerator: int, denominator: int, currency: str) -> dict[str, object
     """Money divided by a count, rounded half away from zero to a minor unit; None for x / 0."""
     if denominator == 0:
         return None
-    exact = Decimal(numerator) / Decimal(denominator)
-    return money(int(exact.quantize(Decimal(1), rounding=ROUND_HALF_UP)), currency)
+    whole = (2 * abs(numerator) + abs(denominator)) // (2 * abs(denominator))
+    return money(whole if (numerator < 0) == (denominator < 0) else -whole, currency)
 
 
 def ratio(numerator: int | None, denominator: int | None) -> dict[str, object]:

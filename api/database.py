@@ -14,12 +14,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
+from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool
 
 from api.principal import Principal
@@ -45,6 +46,13 @@ _COMMIT = b"COMMIT"
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 Row = dict[str, Any]
 T = TypeVar("T")
+
+
+class Texts(NamedTuple):
+    """A query whose rows are tuples of texts as Postgres wrote them, for what is passed on."""
+
+    statement: bytes
+    parameters: Mapping[str, Any] | None
 
 
 class Database:
@@ -331,11 +339,13 @@ class Reading:
 
     async def _run(self, connection: Connection, queries: Sequence[Query]) -> list[list[Row]]:
         own = {"organizer_id": self.principal.organizer_id}
-        cursors = []
+        cursors: list[psycopg.AsyncCursor[Any]] = []
         async with connection.pipeline():
-            for query, parameters in queries:
+            for asked in queries:
+                query, parameters = asked
                 given = None if parameters is None else own | dict(parameters)
-                cursors.append(await connection.execute(query, given))
+                cursor = _texts(connection) if isinstance(asked, Texts) else connection.cursor()
+                cursors.append(await cursor.execute(query, given))
         return [await c.fetchall() if c.description is not None else [] for c in cursors]
 
     async def release(self) -> None:
@@ -352,3 +362,10 @@ class Reading:
             _LOG.info("a transaction could not be ended: %s", type(error).__name__)
         finally:
             await pool.putconn(connection)
+
+
+def _texts(connection: Connection) -> psycopg.AsyncCursor[tuple[str, ...]]:
+    cursor = connection.cursor(row_factory=tuple_row)
+    for name in ("int8", "date"):
+        cursor.adapters.register_loader(name, TextLoader)
+    return cursor
