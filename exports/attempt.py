@@ -21,6 +21,7 @@ from uuid import UUID
 import duckdb
 import psycopg
 
+from exports.catalogue import find_catalogue
 from exports.filters import RequestError
 from exports.heartbeat import Connect, Heartbeat
 from exports.manifest import build_manifest, put_manifest
@@ -31,7 +32,6 @@ from exports.reading import (
     ExportRows,
     NotPublishedError,
     Sources,
-    find_catalogue,
     open_rows,
 )
 from exports.requests import ExportRequest, named, validate

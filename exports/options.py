@@ -6,14 +6,16 @@ rows are asked for (``exports.filters``), or how a format carries its options ou
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from exports.datasets import EVENT, ExportDataset
 from exports.filters import Problem, RequestError, Switch
-from exports.formats.csv_file import CsvOptions
 from exports.formats.registry import FORMATS
+
+if TYPE_CHECKING:
+    from exports.formats.csv_file import CsvOptions
 
 
 class Options(BaseModel):
@@ -53,6 +55,8 @@ class CsvFileOptions(Options):
     @property
     def writer(self) -> CsvOptions:
         """As the writer takes them."""
+        from exports.formats.csv_file import CsvOptions
+
         return CsvOptions(**{name: getattr(self, name) for name in self._own})
 
 

@@ -11,7 +11,7 @@ memory is bounded whatever the rows.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -20,14 +20,14 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
-import psycopg
 
+from exports.catalogue import session_catalogue
 from exports.columns import Description, Kind
 from exports.coverage import gaps, label
 from exports.datasets import EVENT, Origin
 from exports.filters import Days
 from exports.request_sql import is_keyed, parameters, request_statement, row_statements
-from exports.requests import Catalogue, ExportRequest, named, validate
+from exports.requests import ExportRequest, named, validate
 from exports.statements import run, text
 from metrics.calendar import parse_date
 from resources.lake import Lake, current_snapshot
@@ -193,59 +193,6 @@ def _coverage(
         yield "Not complete yet", ", ".join(map(str, version.going_on))
 
 
-def warehouse_catalogue(
-    connection: psycopg.Connection[Any], events: Sequence[int], ticket_types: Sequence[int]
-) -> Catalogue:
-    """Which of the named events and ticket types are published; see ``requests.named``.
-
-    Args:
-        connection: as a role that may read ``reporting``, with ``row_factory=dict_row``.
-    """
-    values = {"events": list(events), "ticket_types": list(ticket_types)}
-    rows = connection.execute(text("warehouse_catalogue.sql").encode(), values).fetchall()
-    return _catalogue((row["what"], row["key"], row["owner"]) for row in rows)
-
-
-def lake_catalogue(lake: Lake, events: Sequence[int], ticket_types: Sequence[int]) -> Catalogue:
-    """Which of the named events and ticket types exist, published and sold or not."""
-    with lake.session() as connection:
-        return _lake_catalogue(connection, events, ticket_types)
-
-
-def find_catalogue(
-    connection: psycopg.Connection[Any],
-    lake: Lake,
-    events: Sequence[int],
-    ticket_types: Sequence[int],
-) -> Catalogue:
-    """The same, asking the lake, which takes half a second, only for what is not published.
-
-    A new event is published with the next run, a ticket type with its first sale.
-
-    Args:
-        connection: see ``warehouse_catalogue``.
-    """
-    found = warehouse_catalogue(connection, events, ticket_types)
-    if set(events) <= set(found.events) and set(ticket_types) <= set(found.ticket_types):
-        return found
-    return lake_catalogue(lake, events, ticket_types)
-
-
-def _lake_catalogue(
-    connection: duckdb.DuckDBPyConnection, events: Sequence[int], ticket_types: Sequence[int]
-) -> Catalogue:
-    values = {"events": list(events), "ticket_types": list(ticket_types)}
-    found = run(connection, text("lake_catalogue.sql"), values).fetchall()
-    return _catalogue((row[0], row[1], row[2]) for row in found)
-
-
-def _catalogue(rows: Iterator[tuple[str, int, int]]) -> Catalogue:
-    owners: dict[str, dict[int, int]] = {"event": {}, "ticket_type": {}}
-    for what, key, owner in rows:
-        owners[what][key] = owner
-    return Catalogue(events=owners["event"], ticket_types=owners["ticket_type"])
-
-
 @contextmanager
 def _session(
     sources: Sources, request: ExportRequest, snapshot: int | None
@@ -273,7 +220,7 @@ def _check_again(connection: duckdb.DuckDBPyConnection, request: ExportRequest) 
     if not events and not ticket_types:
         return
     names = [column.name for column in request.columns]
-    catalogue = _lake_catalogue(connection, events, ticket_types)
+    catalogue = session_catalogue(connection, events, ticket_types)
     validate(request.dataset.name, raw, names, request.requester, catalogue)
 
 

@@ -10,9 +10,12 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-import duckdb
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+if TYPE_CHECKING:
+    import duckdb
 
 _PARAMETER = re.compile(r"\$([a-z_]+)")
 

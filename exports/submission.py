@@ -8,17 +8,19 @@ recurring exports alike. Does not belong here: what makes a request right (``exp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from exports.catalogue import find_catalogue, warehouse_catalogue
 from exports.filters import Problem, RequestError
 from exports.masking import Requester, Role
 from exports.options import parse_options
-from exports.reading import find_catalogue, warehouse_catalogue
 from exports.requests import named, validate
-from resources.lake import Lake
 from warehouse import export_jobs
+
+if TYPE_CHECKING:
+    from resources.lake import Lake
 
 ROLES = (Role.ADMIN, Role.SUPER_ADMIN, Role.ORGANIZER)
 """Who may export; a viewer looks at dashboards only."""

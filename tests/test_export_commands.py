@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,3 +140,12 @@ def test_a_recurring_export_is_made_paused_revoked_and_ended(
 
 def test_the_access_log_is_checked(boxoffice: Callable[..., Result]) -> None:
     assert "The access log is empty." in boxoffice("access-log").output
+
+
+def test_asking_for_a_file_loads_no_engine() -> None:
+    """A process of the read API asks, it makes no file: engines would double its memory."""
+    check = (
+        "import sys, exports.submission, warehouse.export_schedules;"
+        "assert not {'polars', 'duckdb', 'pyarrow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=60)

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
 from exports import newest, request_sql
+from exports.catalogue import find_catalogue, warehouse_catalogue
 from exports.coverage import gaps
 from exports.datasets import EXPORTS
 from exports.filters import Days, RequestError
@@ -34,9 +35,7 @@ from exports.reading import (
     IncompleteReadError,
     NotPublishedError,
     Sources,
-    find_catalogue,
     open_rows,
-    warehouse_catalogue,
 )
 from exports.requests import Catalogue, named, validate
 from exports.writing import extension, write_export

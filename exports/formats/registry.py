@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
-from exports.formats.csv_file import write_csv
-from exports.formats.json_file import write_json, write_ndjson
-from exports.formats.parquet import write_parquet
-from exports.formats.pdf import write_pdf
-from exports.formats.writing import Result
-from exports.formats.xlsx import write_xlsx
+if TYPE_CHECKING:
+    from exports.formats.writing import Result
 
 
 @dataclass(frozen=True)
@@ -23,27 +21,36 @@ class Format:
     Attributes:
         extension: of file names, without the dot.
         content_type: its media type.
-        write: `(rows, description, target) -> Result`; CSV also takes `CsvOptions`.
+        writer: module and function that write it.
         seeks: the target must be an empty file that can be read, written and sought; otherwise
             it is only written, from front to back, and may be an upload.
     """
 
     extension: str
     content_type: str
-    write: Callable[..., Result]
+    writer: str
     seeks: bool = False
+
+    @property
+    def write(self) -> Callable[..., Result]:
+        """`(rows, description, target) -> Result`; CSV also takes `CsvOptions`.
+
+        Imported on first use: who only asks for a file needs no engine in memory.
+        """
+        found: Callable[..., Result] = resolve_name(f"exports.formats.{self.writer}")
+        return found
 
 
 FORMATS = {
-    "csv": Format("csv", "text/csv; charset=utf-8", write_csv),
+    "csv": Format("csv", "text/csv; charset=utf-8", "csv_file:write_csv"),
     "xlsx": Format(
         "xlsx",
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        write_xlsx,
+        "xlsx:write_xlsx",
         seeks=True,
     ),
-    "pdf": Format("pdf", "application/pdf", write_pdf),
-    "json": Format("json", "application/json", write_json),
-    "ndjson": Format("ndjson", "application/x-ndjson", write_ndjson),
-    "parquet": Format("parquet", "application/vnd.apache.parquet", write_parquet),
+    "pdf": Format("pdf", "application/pdf", "pdf:write_pdf"),
+    "json": Format("json", "application/json", "json_file:write_json"),
+    "ndjson": Format("ndjson", "application/x-ndjson", "json_file:write_ndjson"),
+    "parquet": Format("parquet", "application/vnd.apache.parquet", "parquet:write_parquet"),
 }

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Self
 import polars as pl
 import pyarrow as pa
 
-from exports.columns import Description, ExportContentError, Kind, conform
+from exports.columns import Description, ExportContentError, Kind
+from exports.formats.conform import conform
 from metrics.money import MoneyError, exponent
 
 Rows = Iterable[pl.DataFrame] | Iterable[pa.RecordBatch]
