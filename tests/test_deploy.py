@@ -111,7 +111,7 @@ def test_the_expressions_are_well_formed() -> None:
         for opening, closing in ("()", "{}", "[]"):
             assert bare.count(opening) == bare.count(closing), where
         assert set(re.findall(r"\b([a-z_]+)\(", bare)) <= FUNCTIONS, where
-        for called in re.findall(r"\b(?:rate|increase|delta)\(([^()]*)\)", bare):
+        for called in re.findall(r"\b(?:rate|increase|delta|max_over_time)\(([^()]*)\)", bare):
             assert called.endswith("]"), f"{where}: a range is missing"
         for counted in re.findall(r"(?<![\w(])(boxoffice_\w+_total)\b(?!\S*\[)", bare):
             raise AssertionError(f"{where}: {counted} without a rate")

@@ -24,7 +24,8 @@ def test_links_and_named_files_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
         if "://" not in target:
             assert (page.parent / target).exists(), target
-    folders = "api|assets|bench|docs|local|metrics|pipelines|resources|sensors|tests|warehouse"
+    folders = "api|assets|bench|deploy|docs|exports|local|metrics|pipelines|resources|sensors"
+    folders += "|tests|warehouse"
     for name in re.findall(rf"`((?:{folders})/[\w./-]+)`", text):
         assert (ROOT / name).exists(), name
 
