@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
@@ -34,7 +36,7 @@ from api.principal import Principal
 from api.statements import statement
 from api.tokens import mint
 from bench.api_app import WATERFALL
-from bench.api_load import Load, ToolMissingError, pgbench, serving, worker_bytes, wrk
+from bench.api_load import Load, ToolMissingError, pgbench, serving, with_cpu, worker_bytes, wrk
 from bench.api_warehouse import Size, Warehouse
 from bench.pipeline import describe_machine
 from bench.platform import Deployment
@@ -61,6 +63,14 @@ class Results:
         """Keep one figure."""
         self.loads.setdefault(case, {})[connections] = load
 
+    def cheaper(self, case: str, other: str, connections: int) -> float | None:
+        """Processor time of another one over that of one; None where one was not measured."""
+        mine = self.loads.get(case, {}).get(connections)
+        theirs = self.loads.get(other, {}).get(connections)
+        if mine is None or theirs is None or mine.cpu is None or theirs.cpu is None:
+            return None
+        return theirs.cpu / max(mine.cpu, 1e-9)
+
     def ratio(self, case: str, other: str, connections: int) -> float | None:
         """Requests a second of one over those of another; None where one was not measured."""
         mine = self.loads.get(case, {}).get(connections)
@@ -79,6 +89,7 @@ class Bench:
     connections: tuple[int, ...]
     results: Results
     reporter: Reporter
+    servers: tuple[int, ...] = ()
 
     # --- What is asked ----------------------------------------------------------------------
 
@@ -127,10 +138,15 @@ class Bench:
 
     # --- Measuring --------------------------------------------------------------------------
 
-    def measure(self, case: str, url: str, ask: Ask, count: int, connections: int) -> None:
+    def measure(
+        self, case: str, url: str, ask: Ask, count: int, connections: int, server: int
+    ) -> None:
         """Load one case; ``count`` different requests, in turn."""
         with self.reporter.step(f"{case}, {connections} connections") as step:
-            load = wrk(url, self._file(ask, count), connections, self.seconds)
+            requests = self._file(ask, count)
+            load = with_cpu(
+                lambda: wrk(url, requests, connections, self.seconds), (server, *self.servers)
+            )
             step.detail = f"{load.per_second:,.0f}/s"
         self.results.add(case, connections, load)
 
@@ -140,9 +156,9 @@ class Bench:
             ("bare ASGI hello", "hello", False),
             ("FastAPI hello", "fastapi_hello", True),
         ):
-            with self._uvicorn(application, os.environ, factory=factory) as (url, _):
+            with self._uvicorn(application, os.environ, factory=factory) as (url, server):
                 for connections in self.connections:
-                    self.measure(case, url, lambda _: ("/", ""), 1, connections)
+                    self.measure(case, url, lambda _: ("/", ""), 1, connections, server.pid)
 
     def cold(self) -> None:
         """Nothing is kept: every answer comes from Postgres, beside pgbench of its statement."""
@@ -155,18 +171,22 @@ class Bench:
             for connections in self.connections:
                 for case, script in scripts.items():
                     with self.reporter.step(f"{case}, {connections} clients") as step:
-                        load = pgbench(
-                            reader.get_secret_value(),
-                            script,
-                            _ADMIN_ROLE,
-                            connections,
-                            self.seconds,
+                        load = with_cpu(
+                            partial(
+                                pgbench,
+                                reader.get_secret_value(),
+                                script,
+                                _ADMIN_ROLE,
+                                connections,
+                                self.seconds,
+                            ),
+                            self.servers,
                         )
                         step.detail = f"{load.per_second:,.0f}/s"
                     self.results.add(case, connections, load)
                 for case, ask in questions.items():
                     count = self.size.organizers
-                    self.measure(f"{case}, uncached", url, ask, count, connections)
+                    self.measure(f"{case}, uncached", url, ask, count, connections, server.pid)
             self.results.worker_bytes["uncached"] = worker_bytes(server)
 
     def cached(self) -> None:
@@ -177,7 +197,7 @@ class Bench:
                     continue
                 wrk(url, self._file(ask, _HOT), 2, 1)  # fills the cache
                 for connections in self.connections:
-                    self.measure(f"{case}, cached", url, ask, _HOT, connections)
+                    self.measure(f"{case}, cached", url, ask, _HOT, connections, server.pid)
             self.results.worker_bytes["cached"] = worker_bytes(server)
 
     def cube(self) -> None:
@@ -208,7 +228,8 @@ class Bench:
         url = f"http://127.0.0.1:{port}"
         first, last = self.size.year
         month = last - timedelta(days=min(29, self.size.days - 1))
-        with serving(command, environment, f"{url}/livez", self.folder / "cube.log", folder):
+        log = self.folder / "cube.log"
+        with serving(command, environment, f"{url}/livez", log, folder) as server:
             for case, start in (("365 days", first), ("30 days", month)):
 
                 def ask(number: int, start: object = start) -> tuple[str, str]:
@@ -216,7 +237,8 @@ class Bench:
 
                 wrk(url, self._file(ask, _HOT), 2, 2)
                 for connections in self.connections:
-                    self.measure(f"Cube, revenue, {case}, cached", url, ask, _HOT, connections)
+                    name = f"Cube, revenue, {case}, cached"
+                    self.measure(name, url, ask, _HOT, connections, server.pid)
 
     def _scripts(self) -> dict[str, Path]:
         """Statements for pgbench, each of an organizer drawn at random."""
@@ -333,12 +355,14 @@ def _installed_cube(folder: Path, reporter: Reporter) -> Path:
 
 def tables(results: Results, connections: Sequence[int]) -> str:
     """Figures and targets as Markdown."""
-    header = ["requests a second (p50, p99 ms)", *map(str, connections), "KiB"]
+    header = ["requests a second (p50, p99 ms)", *map(str, connections), "CPU ms", "KiB"]
     rows = []
     for case, loads in results.loads.items():
         cells = [_shown(loads.get(number)) for number in connections]
         size = max((load.answer_bytes for load in loads.values()), default=0)
-        rows.append([case, *cells, f"{size / 1024:,.1f}" if size else ""])
+        spent = [load.cpu for load in loads.values() if load.cpu is not None]
+        cpu = f"{statistics.median(spent):.2f}" if spent else ""
+        rows.append([case, *cells, cpu, f"{size / 1024:,.1f}" if size else ""])
     return "\n\n".join([_table(header, rows), _targets(results, connections)])
 
 
@@ -361,6 +385,8 @@ def _targets(results: Results, connections: Sequence[int]) -> str:
     for number in connections:
         ratio = results.ratio("revenue, 365 days, uncached", daily, number)
         rows.append((f"{number}: uncached over pgbench's daily aggregate", ">= 0.85", ratio, 0.85))
+        ratio = results.cheaper("revenue, 365 days, uncached", daily, number)
+        rows.append((f"{number}: the same by CPU of the servers", ">= 0.85", ratio, 0.85))
         for days in ("365 days", "30 days"):
             ratio = results.ratio(
                 f"revenue, {days}, cached", f"Cube, revenue, {days}, cached", number
@@ -427,8 +453,10 @@ def run(
 ) -> Results:
     """Measure some of ``hello``, ``cold``, ``cached`` and ``cube``."""
     results = Results()
-    with Warehouse(folder, size).running(reporter) as settings:
-        bench = Bench(settings, size, folder, seconds, connections, results, reporter)
+    warehouse = Warehouse(folder, size)
+    with warehouse.running(reporter) as settings:
+        pids = tuple(s.pid for s in (warehouse.postgres, warehouse.redis) if s.pid is not None)
+        bench = Bench(settings, size, folder, seconds, connections, results, reporter, pids)
         for part in ("hello", "cold", "cached", "cube"):
             if part in parts:
                 getattr(bench, part)()

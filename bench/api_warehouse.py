@@ -90,7 +90,8 @@ class Warehouse:
             note = self._root / "filled.json"
             if not note.exists():
                 with reporter.step(f"Writing {self.size.rows:,} finished rows"):
-                    self._fill(settings.warehouse_url.get_secret_value())
+                    fill(settings.warehouse_url.get_secret_value(), self.size)
+                    self._settle()
                 note.write_text(json.dumps({"rows": self.size.rows}))
             yield settings
         finally:
@@ -116,39 +117,42 @@ class Warehouse:
         }
         return Settings(_env_file=None, **values)
 
-    def _fill(self, publisher_url: str) -> None:
-        size = self.size
-        names = DAILY_METRICS.metric_names
-        derived = [(m.name, m.formula) for m in METRICS.values() if isinstance(m, Derived)]
-        blocks: dict[str, Any] = {
-            "columns": ", ".join(DAILY_METRICS.column_names),
-            "metrics": names,
-            "base": [name for name in names if name not in dict(derived)],
-            "money": {name for name in names if METRICS[name].unit == MONEY},
-            "derived": derived,
-        }
-        given = {
-            "last": UNTIL,
-            "days": size.days,
-            "organizers": size.organizers,
-            "events": size.events,
-        }
-        with psycopg.connect(publisher_url) as connection:
-            connection.execute(statement("api_daily_metrics", **blocks), given)
-            for rollup, unit in ((WEEKLY_REVENUE, "week"), (MONTHLY_REVENUE, "month")):
-                connection.execute(_summing("api_rollup", rollup.name, unit=unit))
-            connection.execute(_summing("api_event_summary", EVENT_SUMMARY.name))
-            final_until = (UNTIL - timedelta(days=_OPEN_DAYS)).isoformat()
-            for dataset in (DAILY_METRICS, WEEKLY_REVENUE, MONTHLY_REVENUE, EVENT_SUMMARY):
-                key = "'all'" if dataset.period == "all" else f"{dataset.grain[0].name}::text"
-                connection.execute(
-                    statement("api_partitions", dataset=dataset.name, key=key),
-                    {"dataset": dataset.name, "final_until": final_until},
-                )
+    def _settle(self) -> None:
         # As autovacuum leaves a table that is only added to.
         with psycopg.connect(self.postgres.url("warehouse"), autocommit=True) as connection:
             connection.execute("VACUUM (ANALYZE)")
             connection.execute("CHECKPOINT")
+
+
+def fill(publisher_url: str, size: Size) -> None:
+    """Write rows and publications of every table that the read API's series come from."""
+    names = DAILY_METRICS.metric_names
+    derived = [(m.name, m.formula) for m in METRICS.values() if isinstance(m, Derived)]
+    blocks: dict[str, Any] = {
+        "columns": ", ".join(DAILY_METRICS.column_names),
+        "metrics": names,
+        "base": [name for name in names if name not in dict(derived)],
+        "money": {name for name in names if METRICS[name].unit == MONEY},
+        "derived": derived,
+    }
+    given = {
+        "last": UNTIL,
+        "days": size.days,
+        "organizers": size.organizers,
+        "events": size.events,
+    }
+    with psycopg.connect(publisher_url) as connection:
+        connection.execute(statement("api_daily_metrics", **blocks), given)
+        for rollup, unit in ((WEEKLY_REVENUE, "week"), (MONTHLY_REVENUE, "month")):
+            connection.execute(_summing("api_rollup", rollup.name, unit=unit))
+        connection.execute(_summing("api_event_summary", EVENT_SUMMARY.name))
+        final_until = (UNTIL - timedelta(days=_OPEN_DAYS)).isoformat()
+        for dataset in (DAILY_METRICS, WEEKLY_REVENUE, MONTHLY_REVENUE, EVENT_SUMMARY):
+            key = "'all'" if dataset.period == "all" else f"{dataset.grain[0].name}::text"
+            connection.execute(
+                statement("api_partitions", dataset=dataset.name, key=key),
+                {"dataset": dataset.name, "final_until": final_until},
+            )
 
 
 def _summing(name: str, dataset: str, **values: str) -> bytes:
