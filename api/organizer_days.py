@@ -86,16 +86,12 @@ async def read_organizer_days(
     shelf = await read.shelf(DAILY_METRICS.name)
     keyed = frozenset(row["partition_key"] for row in restated)
     coverage = Coverage(periods, DAILY_METRICS.name, shelf, keyed)
-    by_currency: dict[str, list[_Texts]] = {}
-    for row in cast("list[_Texts]", rows):
-        by_currency.setdefault(row[1], []).append(row)
     frames = _frames(coverage)
     found = [
-        _series(frames, currency, by_currency[currency], metrics, quotients, head or {})
-        for currency in sorted(by_currency)
+        _series(frames, row, metrics, quotients, head or {}) for row in cast("list[_Texts]", rows)
     ]
     text = f"[{','.join(found)}]"
-    return Written(Json(text), coverage, tuple(sorted(by_currency)))
+    return Written(Json(text), coverage, tuple(row[0] for row in cast("list[_Texts]", rows)))
 
 
 # --- One series ---------------------------------------------------------------------------------
@@ -103,33 +99,34 @@ async def read_organizer_days(
 
 def _series(
     frames: Sequence[tuple[str, str, bool]],
-    currency: str,
-    rows: Sequence[_Texts],
+    row: _Texts,
     metrics: tuple[str, ...],
     quotients: tuple[str, ...],
     head: Mapping[str, object],
 ) -> str:
-    days, _, *values = zip(*rows, strict=True)
-    columns: dict[str, _Texts] = dict(zip(metrics, values, strict=True))
+    currency, days, *texts = row
+    columns = {name: text.split(",") for name, text in zip(metrics, texts, strict=False)}
+    sums = dict(zip(metrics, map(int, texts[len(metrics) :]), strict=True))
     places = exponent(currency)
     decimal = _decimals(places)
     fields: list[_Texts] = []
     totals: dict[str, Any] = {}
     for name, column in columns.items():
         fields.append(column)
-        total = sum(map(int, column))
         if METRICS[name].unit == MONEY:
             fields.append(decimal(column))
-            totals[name] = money(total, currency)
+            totals[name] = money(sums[name], currency)
         else:
-            totals[name] = total
+            totals[name] = sums[name]
     for quotient in quotients:
         ratio = RATIOS[quotient]
         above, below = (list(map(int, columns[n])) for n in (ratio.numerator, ratio.denominator))
         fields.append([_text(average(a, b, currency)) for a, b in zip(above, below, strict=True)])
-        totals[quotient] = average(sum(above), sum(below), currency)
+        totals[quotient] = average(sums[ratio.numerator], sums[ratio.denominator], currency)
     template, nothing, unknown = _templates(metrics, quotients, places)
-    written = dict(zip(days, map(template.__mod__, zip(*fields, strict=True)), strict=True))
+    written = dict(
+        zip(days.split(","), map(template.__mod__, zip(*fields, strict=True)), strict=True)
+    )
     points = ",".join(
         [
             frame + (written.get(day) or (nothing if is_loaded else unknown))

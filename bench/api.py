@@ -371,7 +371,8 @@ def _shown(load: Load | None) -> str:
         return ""
     if load.p99 is None:
         return f"{load.per_second:,.0f}"
-    return f"{load.per_second:,.0f} ({load.p50:.1f}, {load.p99:.1f})"
+    refused = f", {load.refused} of {load.requests:,} refused" if load.refused else ""
+    return f"{load.per_second:,.0f} ({load.p50:.1f}, {load.p99:.1f}{refused})"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -1,5 +1,9 @@
--- Metrics of an organizer by day and currency, in order: they are kept summed, so this adds nothing up.
-SELECT business_date, currency{% for metric in metrics %}, {{ metric }}{% endfor %}
+-- An organizer's days of each currency: of every column its values as one text, in one order for all,
+-- and of every metric its sum. Readers that pass values on need not take each from the wire.
+SELECT currency, string_agg(business_date::text, ',') AS days
+    {%- for metric in metrics %}, string_agg({{ metric }}::text, ','){% endfor %}
+    {%- for metric in metrics %}, sum({{ metric }})::bigint{% endfor %}
 FROM ops.organizer_days
 WHERE organizer_id = %(organizer)s AND business_date BETWEEN %(first)s AND %(last)s
-ORDER BY business_date, currency
+GROUP BY currency
+ORDER BY currency
