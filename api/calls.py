@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from api.app import Services
 
 _ATTRIBUTE = "__boxoffice_call__"
+_TEXT = {"schema": {"type": "string"}}
+_UNCHANGED = {"description": "Unchanged: the caller has it (`If-None-Match`)."}
 _DataT = TypeVar("_DataT")
 
 
@@ -199,6 +201,7 @@ class Calls(APIRouter):
         cached: Cached = "scope",
         shows: Any = Any,
         example: object = None,
+        tabular: bool = True,
         problem_kinds: tuple[Kind, ...] = (),
     ) -> Callable[[Callable[..., Awaitable[Answer]]], Callable[..., Awaitable[Answer]]]:
         """Add a GET endpoint that returns an ``Answer``.
@@ -209,10 +212,11 @@ class Calls(APIRouter):
                 the same account, or nobody.
             shows: type of ``data``, for OpenAPI.
             example: an answer, for OpenAPI.
+            tabular: whether it has a ``table``, for OpenAPI.
             problem_kinds: besides those that any call may end with.
         """
         call = Call(access, tuple(sorted(reads)), rate, cached)
-        return self._added(path, "GET", call, 200, shows, example, problem_kinds)
+        return self._added(path, "GET", call, 200, shows, example, tabular, problem_kinds)
 
     def action(
         self,
@@ -225,11 +229,12 @@ class Calls(APIRouter):
         status: int = 200,
         shows: Any = Any,
         example: object = None,
+        tabular: bool = False,
         problem_kinds: tuple[Kind, ...] = (),
     ) -> Callable[[Callable[..., Awaitable[Response]]], Callable[..., Awaitable[Response]]]:
         """Add an endpoint whose answers are never kept; it may return any response."""
         call = Call(access, tuple(sorted(reads)), rate, "never")
-        return self._added(path, method, call, status, shows, example, problem_kinds)
+        return self._added(path, method, call, status, shows, example, tabular, problem_kinds)
 
     def _added(
         self,
@@ -239,12 +244,18 @@ class Calls(APIRouter):
         status: int,
         shows: Any,
         example: object,
+        tabular: bool,
         problem_kinds: tuple[Kind, ...],
     ) -> Callable[[Any], Any]:
-        success: dict[str, Any] = {"model": Enveloped[shows], "description": "Answered."}
-        if example is not None:
-            success["content"] = {"application/json": {"example": example}}
-        kinds = (*_ANY, *problem_kinds)
+        content: dict[str, Any] = (
+            {} if example is None else {"application/json": {"example": example}}
+        )
+        if tabular:
+            content |= {"text/csv": _TEXT, "application/x-ndjson": _TEXT}
+        success = {"model": Enveloped[shows], "description": "Answered.", "content": content}
+        responses = problems.openapi(*_ANY, *problem_kinds)
+        if method == "GET":
+            responses[304] = _UNCHANGED
 
         def add(endpoint: Any) -> Any:
             setattr(endpoint, _ATTRIBUTE, call)
@@ -254,7 +265,7 @@ class Calls(APIRouter):
                 methods=[method],
                 status_code=status,
                 response_model=None,
-                responses={**problems.openapi(*kinds), status: success},
+                responses={**responses, status: success},
                 openapi_extra={"security": [{"bearer": []}]},
             )
             return endpoint

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "histogram_quantile",
     "increase",
     "max",
+    "max_over_time",
     "min",
     "rate",
     "sum",

@@ -52,7 +52,20 @@ def _json(content: object, status: int = 200) -> Response:
     )
 
 
-@router.get("/healthz", summary="Whether the process answers", response_model=None)
+def _says(example: dict[str, Any], description: str = "Answered.") -> dict[str, Any]:
+    content = {"schema": {"type": "object"}, "example": example}
+    return {"description": description, "content": {"application/json": content}}
+
+
+_CHECKS = {"postgres": "ok", "migrations": "ok", "redis": "ok"}
+
+
+@router.get(
+    "/healthz",
+    summary="Whether the process answers",
+    response_model=None,
+    responses={200: _says({"status": "ok"})},
+)
 async def healthz() -> Response:
     """Answer, whatever the parts it talks to are doing."""
     return _json({"status": "ok"})
@@ -62,12 +75,15 @@ async def healthz() -> Response:
     "/readyz",
     summary="Whether it can answer requests, and what is missing",
     response_model=None,
-    responses={503: {"description": "It cannot; `checks` says why."}},
+    responses={
+        200: _says({"status": "ready", "checks": _CHECKS}),
+        503: _says({"status": "not ready", "checks": _CHECKS}, "It cannot; `checks` says why."),
+    },
 )
 async def readyz(request: Request) -> Response:
     """Ask Postgres; Redis is asked for nothing that could not be done without it."""
     services: Services = request.app.state.services
-    checks = {"postgres": "ok", "migrations": "ok", "redis": "ok"}
+    checks = dict(_CHECKS)
     try:
         revision = await services.database.revision()
     except (psycopg.Error, problems.Problem, OSError, TimeoutError):
@@ -119,7 +135,12 @@ class _WarehouseMetrics:
 _WAREHOUSE = _WarehouseMetrics()
 
 
-@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     """Of this worker, or of all where there are several, and of the warehouse."""
     services: Services = request.app.state.services

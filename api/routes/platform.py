@@ -20,6 +20,7 @@ from api.calls import Caller, Calls, Parameters, Parts, Read
 from api.policy import Access
 from api.problems import unavailable
 from api.redis_link import NoAnswerError
+from api.routes import platform_examples as examples
 from api.routes.health import method_hint
 from metrics.datasets import DATASETS
 from metrics.registry import METRICS, RATIOS, Distinct
@@ -41,6 +42,7 @@ router = Calls("/api/v1", "Trust and operation")
     access=Access.ORGANIZER_ANALYTICS,
     reads=(),
     shows=dict[str, list[dict[str, Any]]],
+    example=examples.DEFINITIONS_EXAMPLE,
 )
 async def definitions() -> Answer:
     """Every metric and ratio: meaning, unit, formula, and the day a value is attributed to."""
@@ -75,6 +77,8 @@ async def definitions() -> Answer:
     reads=_ALL,
     rate="heavy",
     shows=dict[str, Any],
+    example=examples.FRESHNESS,
+    tabular=True,
 )
 async def freshness(read: Read, parts: Parts) -> Answer:
     """How far the numbers go: read, published, complete, held back, waiting and unusable."""
@@ -121,6 +125,7 @@ class RestatementQuery(Parameters):
     reads=_ALL,
     rate="heavy",
     shows=list[dict[str, Any]],
+    example=examples.RESTATEMENTS,
 )
 async def restatements(read: Read, query: Annotated[RestatementQuery, Query()]) -> Answer:
     """Published values of closed periods that changed: old, new and why; the newest first."""
@@ -167,6 +172,8 @@ class ReconciliationQuery(Parameters):
     reads=_ALL,
     rate="heavy",
     shows=dict[str, Any],
+    example=examples.RECONCILIATION,
+    tabular=True,
 )
 async def reconciliation(
     read: Read, parts: Parts, query: Annotated[ReconciliationQuery, Query()]
@@ -189,7 +196,13 @@ async def reconciliation(
 # --- Operation ----------------------------------------------------------------------------------
 
 
-@router.action("/admin/cache/stats", method="GET", access=Access.OPERATIONS, shows=dict[str, Any])
+@router.action(
+    "/admin/cache/stats",
+    method="GET",
+    access=Access.OPERATIONS,
+    shows=dict[str, Any],
+    example=examples.CACHE_STATS,
+)
 async def cache_stats(parts: Parts) -> Answer:
     """What the cache did in this worker since it started, and what Redis holds."""
     counts = dict(parts.cache.counts)
@@ -215,6 +228,7 @@ async def cache_stats(parts: Parts) -> Answer:
     access=Access.OPERATIONS,
     rate="heavy",
     shows=dict[str, int],
+    example=examples.CACHE_CLEARED,
 )
 async def clear_cache(parts: Parts, caller: Caller) -> Answer:
     """Delete every cached answer. Never needed for right answers; rate limits stay."""
@@ -238,6 +252,8 @@ async def clear_cache_by_get() -> Response:
     access=Access.OPERATIONS,
     rate="heavy",
     shows=dict[str, Any],
+    example=examples.INDEXES,
+    tabular=True,
 )
 async def database_indexes(read: Read) -> Answer:
     """Indexes of the finished tables: use, size, which nobody used, and what may be missing."""
