@@ -54,14 +54,15 @@ async def read_organizer_days(
     metrics: tuple[str, ...],
     *,
     quotients: tuple[str, ...] = (),
-    head: Mapping[str, object] | None = None,
+    head: Callable[[int], Mapping[str, object]] | None = None,
 ) -> Written:
     """Daily series of one organizer, with totals, in one round trip; nothing else is read.
 
     Args:
         metrics: names from the registry that can be added up.
         quotients: ratios of the registry, of money per count, whose parts are among the metrics.
-        head: members of each series besides ``currency``, ``totals`` and ``points``; they go first.
+        head: given the number of a series, from 1, its first members, before ``currency``,
+            ``totals`` and ``points``.
 
     Raises:
         ValueError: the periods are not days.
@@ -87,11 +88,13 @@ async def read_organizer_days(
     keyed = frozenset(row["partition_key"] for row in restated)
     coverage = Coverage(periods, DAILY_METRICS.name, shelf, keyed)
     frames = _frames(coverage)
+    series = cast("list[_Texts]", rows)
     found = [
-        _series(frames, row, metrics, quotients, head or {}) for row in cast("list[_Texts]", rows)
+        _series(frames, row, metrics, quotients, head(number) if head else {})
+        for number, row in enumerate(series, 1)
     ]
     text = f"[{','.join(found)}]"
-    return Written(Json(text), coverage, tuple(row[0] for row in cast("list[_Texts]", rows)))
+    return Written(Json(text), coverage, tuple(row[0] for row in series))
 
 
 # --- One series ---------------------------------------------------------------------------------
