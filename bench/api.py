@@ -36,7 +36,16 @@ from api.principal import Principal
 from api.statements import statement
 from api.tokens import mint
 from bench.api_app import WATERFALL
-from bench.api_load import Load, ToolMissingError, pgbench, serving, with_cpu, worker_bytes, wrk
+from bench.api_load import (
+    Load,
+    ToolMissingError,
+    fetch_until,
+    pgbench,
+    serving,
+    with_cpu,
+    worker_bytes,
+    wrk,
+)
 from bench.api_warehouse import Size, Warehouse
 from bench.pipeline import describe_machine
 from bench.platform import Deployment
@@ -235,7 +244,9 @@ class Bench:
                 def ask(number: int, start: object = start) -> tuple[str, str]:
                     return _cube_query(number % self.size.organizers + 1, start, last), token
 
-                wrk(url, self._file(ask, _HOT), 2, 2)
+                for number in range(_HOT):
+                    path, _ = ask(number)
+                    fetch_until(f"{url}{path}", token, lambda found: b"Continue wait" not in found)
                 for connections in self.connections:
                     name = f"Cube, revenue, {case}, cached"
                     self.measure(name, url, ask, _HOT, connections, server.pid)
@@ -427,13 +438,15 @@ def main(
         folder = keep.resolve() if keep else Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         parts = set(only) or {"hello", "cold", "cached", "cube"}
-        results = run(
-            folder,
-            Size(days, organizers, events),
-            seconds,
-            parts if cube else parts - {"cube"},
-            Reporter(),
-        )
+        results = Results()
+        size = Size(days, organizers, events)
+        try:
+            run(folder, size, seconds, parts if cube else parts - {"cube"}, Reporter(), results)
+        finally:
+            _show(results, output)
+
+
+def _show(results: Results, output: Path) -> None:
     found = {
         "machine": describe_machine(),
         "command": " ".join(["python -m bench.api", *sys.argv[1:]]),
@@ -450,10 +463,10 @@ def run(
     seconds: float,
     parts: set[str],
     reporter: Reporter,
+    results: Results,
     connections: tuple[int, ...] = CONNECTIONS,
-) -> Results:
-    """Measure some of ``hello``, ``cold``, ``cached`` and ``cube``."""
-    results = Results()
+) -> None:
+    """Measure some of ``hello``, ``cold``, ``cached`` and ``cube``, into ``results``."""
     warehouse = Warehouse(folder, size)
     with warehouse.running(reporter) as settings:
         pids = tuple(s.pid for s in (warehouse.postgres, warehouse.redis) if s.pid is not None)
@@ -461,7 +474,6 @@ def run(
         for part in ("hello", "cold", "cached", "cube"):
             if part in parts:
                 getattr(bench, part)()
-    return results
 
 
 if __name__ == "__main__":

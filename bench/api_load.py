@@ -100,10 +100,22 @@ def with_cpu(run: Callable[[], Load], servers: Sequence[int]) -> Load:
     return replace(load, cpu=1000 * spent / max(1, load.requests))
 
 
+def fetch_until(url: str, token: str, is_done: Callable[[bytes], bool]) -> None:
+    """Ask until an answer is as wanted.
+
+    Raises:
+        TimeoutError: it never was.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while not is_done(answer := _body(url, token)):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{url}: {answer[:500]!r}")
+
+
 def _body(url: str, token: str) -> bytes:
     request = urllib.request.Request(url, headers={"Authorization": token})  # noqa: S310 - 127.0.0.1
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - 127.0.0.1
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - 127.0.0.1
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         return error.read()
@@ -138,7 +150,7 @@ def wrk(url: str, requests: Path, connections: int, seconds: float) -> Load:
         timeout=seconds + 60,
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    if found["refused"] == found["requests"] or found["broken"]:
+    if found["refused"] >= found["requests"] or found["broken"]:
         first, token = requests.read_text().split("\n", 1)[0].split("\t")
         raise RuntimeError(f"{url}{first}: {found}; {_body(url + first, token)[:500]!r}")
     return Load(
