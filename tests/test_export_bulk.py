@@ -181,7 +181,7 @@ def test_rows_that_were_not_counted_are_refused(counted: dict[int, int]) -> None
 def test_a_file_with_other_sums_than_were_counted_is_refused() -> None:
     rows = opened({1: 3})
     wrong = replace(rows, totals=replace(rows.totals, money={"KES": {"amount": 1}}))
-    with pytest.raises(IncompleteReadError, match="Payments: .* was counted, .* was written"):
+    with pytest.raises(IncompleteReadError, match=r"Payments: .* was counted, .* was written"):
         write(wrong, "csv", parse_options("csv", {}))
 
 
