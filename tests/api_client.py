@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
-from itertools import count
+from itertools import count, cycle
 from typing import Annotated, Any, TypeVar
 
 import httpx
 import polars as pl
+import redis
 from fastapi import FastAPI, Query
 from fastapi import Path as Path_
 from pydantic import Field
@@ -28,6 +29,7 @@ from pipelines.settings import Settings
 from warehouse.migrate import upgrade
 from warehouse.publish import Provenance, connect, publish
 
+_REDIS_DATABASES = cycle(range(1, 16))
 SECRET = "a-secret-for-tests-0123456789-abcdefghij"
 T = TypeVar("T")
 
@@ -108,7 +110,7 @@ def api_settings(
     role_url: Callable[[str, str], str],
     **overrides: object,
 ) -> Settings:
-    """Settings of a read API on a migrated warehouse of its own."""
+    """Settings of a read API on a migrated warehouse, and a Redis database, of its own."""
     owner = fresh_database("boxoffice_owner", connects=["boxoffice_publisher", "boxoffice_reader"])
     upgrade(owner)
     return make_settings(
@@ -116,12 +118,22 @@ def api_settings(
             "warehouse_owner_url": owner,
             "warehouse_url": role_url(owner, "boxoffice_publisher"),
             "warehouse_reader_url": role_url(owner, "boxoffice_reader"),
+            "redis_url": _own_redis(make_settings()),
             "api_token_secret": SECRET,
             "api_pool_max": 4,
             "api_access_log": False,
             **overrides,
         }
     )
+
+
+def _own_redis(settings: Settings) -> str:
+    """An empty database of the session's Redis: what other modules asked for counts for nothing."""
+    server = settings.redis_url.get_secret_value().rpartition("/")[0]
+    url = f"{server}/{next(_REDIS_DATABASES)}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 def publish_day(

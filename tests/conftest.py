@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from tests.deployment import Deployment, build_deployment
 LONGEST = (
     "test_backfill",
     "test_faults",
+    "test_exports",
+    "test_export_datasets",
     "test_extraction",
     "test_late_data",
     "test_restatements",
@@ -31,6 +34,11 @@ LONGEST = (
 )
 """Modules that take longest begin first, so that no core is left with one of them at the end."""
 BUCKETS = ("boxoffice-lake", "boxoffice-exports", "boxoffice-logs")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """A worker more than cores: tests wait for servers and processes a third of their time."""
+    return min(4, (os.cpu_count() or 1) + 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -159,6 +159,16 @@ def test_grouped_revenue_adds_up_and_its_pages_have_every_series_once(
     assert [one["rank"] for one in found] == list(range(1, len(rows) + 1))
 
 
+def test_revenue_of_one_organizer_is_the_same_from_kept_sums_as_from_its_rows(api: Api) -> None:
+    """A large page is read from `ops.organizer_days`, a smaller one from the rows."""
+    path = f"/revenue?{RANGE}&granularity=daily&organizer=2"
+    [kept, rows] = ask(api, f"{path}&limit=20", f"{path}&limit=19")
+    assert kept["data"] == rows["data"]
+    assert kept["data"], "the organizer has sales"
+    for name in ("series", "next_offset", "group_by", "currencies"):
+        assert kept["meta"].get(name) == rows["meta"].get(name)
+
+
 @pytest.mark.parametrize("granularity", ["daily", "weekly", "monthly"])
 def test_payment_methods_add_up_to_the_source_and_know_incomplete_weeks(
     platform: Platform, api: Api, granularity: str

@@ -103,8 +103,6 @@ def known(platform: Platform) -> dict[str, Any]:
 
 
 NO_TABLE = {
-    "/api/v1/admin/analytics/overview",
-    "/api/organizer/analytics/explain/{dataset}/{event}/{metric}",
     "/api/v1/admin/reports/schedules",
     "/api/v1/admin/reports/schedules/{schedule}",
 }

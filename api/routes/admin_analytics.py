@@ -17,6 +17,7 @@ from pydantic import Field
 from api.answers import Answer, average, flat, meta, ratio, record, series
 from api.calls import Calls, Parameters, Read
 from api.database import Reading, Row
+from api.organizer_days import read_organizer_days
 from api.periods import Coverage, Granularity, Periods, read_series
 from api.policy import Access
 from api.problems import Kind, Problem, invalid
@@ -40,6 +41,8 @@ LEADER_METRICS = ("gross_revenue", "net_sales", "net_collected", "orders", "tick
 LEADERS = 5
 OVERVIEW_DAYS = 30
 MAX_POINTS = 5_000
+_CURRENCIES_OF_AN_ORGANIZER = 20
+"""More than any organizer sells in; they are one page then."""
 _CONVERSIONS = ("request_conversion", "checkout_conversion", "visitor_conversion")
 _PERIODIC = (DAILY_METRICS.name, WEEKLY_REVENUE.name, MONTHLY_REVENUE.name)
 _NEWEST = 2**63 - 1
@@ -121,6 +124,7 @@ class OverviewQuery(Parameters):
     reads=(DAILY_METRICS.name, EVENT_SUMMARY.name),
     shows=dict[str, Any],
     example=examples.OVERVIEW,
+    tabular=False,
 )
 async def overview(read: Read, query: Annotated[OverviewQuery, Query()]) -> Answer:
     """All organizers together: totals beside the days before, events, and who sold most.
@@ -278,6 +282,17 @@ class RevenueQuery(_Range):
         own: dict[str, object] = {} if self.currency is None else {"currency": self.currency}
         return super().asked | own
 
+    @property
+    def is_of_one_organizer(self) -> bool:
+        """Whether one organizer's days are asked for, whose sums are kept; all on one page."""
+        return (
+            self.granularity == "daily"
+            and set(self.asked) == {"organizer_id"}
+            and self.group_by in ("none", "currency")
+            and self.offset == 0
+            and self.limit >= _CURRENCIES_OF_AN_ORGANIZER
+        )
+
 
 @router.answer(
     "/revenue",
@@ -304,6 +319,8 @@ async def revenue(read: Read, query: Annotated[RevenueQuery, Query()]) -> Answer
             " points: ask for fewer days, a coarser granularity or a smaller limit.",
             errors=[{"field": "query.limit", "code": "points", "message": "too many points"}],
         )
+    if query.is_of_one_organizer:
+        return await _organizer_revenue(read, query, periods)
     metrics = DAILY_PAYMENTS.metric_names if by_method else WATERFALL
     blocks = {"metrics": tuple(metrics), "filters": tuple(query.asked)}
     given = _parameters(query.asked) | {"limit": query.limit, "offset": query.offset}
@@ -338,6 +355,24 @@ async def revenue(read: Read, query: Annotated[RevenueQuery, Query()]) -> Answer
         read, coverage=coverage, currencies={one["currency"] for one in found}, more=more
     )
     return Answer(found, described, table=lambda: flat(found))
+
+
+async def _organizer_revenue(read: Reading, query: RevenueQuery, periods: Periods) -> Answer:
+    written = await read_organizer_days(
+        read,
+        int(str(query.asked["organizer_id"])),
+        periods,
+        WATERFALL,
+        quotients=("aov",),
+        head=lambda rank: {"rank": rank},
+    )
+    more: dict[str, object] = {
+        "group_by": query.group_by,
+        "series": len(written.currencies) or None,
+        "next_offset": None,
+    }
+    described = meta(read, coverage=written.coverage, currencies=set(written.currencies), more=more)
+    return Answer(written.data, described, table=written.table)
 
 
 async def _read_methods(

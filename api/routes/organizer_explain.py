@@ -119,6 +119,7 @@ class _Asked:
     cached="never",  # when something was last compared or read draws no new version
     shows=dict[str, Any],
     example=organizer_examples.EXPLAIN,
+    tabular=False,
     problem_kinds=(Kind.NOT_FOUND,),
 )
 async def explain(
