@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
-from itertools import count, cycle
+from itertools import count
 from typing import Annotated, Any, TypeVar
 
 import httpx
 import polars as pl
-import redis
 from fastapi import FastAPI, Query
 from fastapi import Path as Path_
 from pydantic import Field
@@ -26,10 +25,10 @@ from api.tokens import mint
 from exports.masking import Role
 from metrics.datasets import DAILY_METRICS, EVENT_SUMMARY, Dataset
 from pipelines.settings import Settings
+from tests.deployment import own_redis
 from warehouse.migrate import upgrade
 from warehouse.publish import Provenance, connect, publish
 
-_REDIS_DATABASES = cycle(range(1, 16))
 SECRET = "a-secret-for-tests-0123456789-abcdefghij"
 T = TypeVar("T")
 
@@ -118,22 +117,13 @@ def api_settings(
             "warehouse_owner_url": owner,
             "warehouse_url": role_url(owner, "boxoffice_publisher"),
             "warehouse_reader_url": role_url(owner, "boxoffice_reader"),
-            "redis_url": _own_redis(make_settings()),
+            "redis_url": own_redis(make_settings()),
             "api_token_secret": SECRET,
             "api_pool_max": 4,
             "api_access_log": False,
             **overrides,
         }
     )
-
-
-def _own_redis(settings: Settings) -> str:
-    """An empty database of the session's Redis: what other modules asked for counts for nothing."""
-    server = settings.redis_url.get_secret_value().rpartition("/")[0]
-    url = f"{server}/{next(_REDIS_DATABASES)}"
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-    return url
 
 
 def publish_day(

@@ -166,7 +166,8 @@ def test_an_object_is_listed_read_and_really_deleted(servers: Servers, s3: S3Cli
 def test_a_multipart_upload_is_whole_and_an_aborted_one_leaves_nothing(
     servers: Servers, s3: S3Client, tmp_path: Path
 ) -> None:
-    bucket, part = "boxoffice-exports", 5 * 1024 * 1024
+    bucket, part = "multipart", 5 * 1024 * 1024
+    servers.s3.create_buckets(bucket)
     file = tmp_path / "file"
     file.write_bytes(os.urandom(3 * part + 17))
     config = TransferConfig(multipart_threshold=part, multipart_chunksize=part)
