@@ -11,7 +11,8 @@ and then sorted as a whole: a sort alone can be spilled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 from functools import cache
 
 import duckdb
@@ -22,18 +23,25 @@ from exports.datasets import EVENT, ExportColumn
 from exports.masking import CONSENT, Treatment, mask_sql, search_sql
 from exports.newest import HOLDERS, SCANS, STORED, Range, StoredFact, Versions
 from exports.requests import ExportRequest
-from exports.statements import render, run
+from exports.statements import render, run, text
 from metrics.money import currency_exponents
 
 _PERSONAL_KEY = "attendee_key"
 _HELD = {"attendee_name", "attendee_email", "attendee_phone", _PERSONAL_KEY, CONSENT}
 _SCANNED = {"checked_in", "checked_in_at"}
+_LEGS = 2
+"""Movements of a raw row, more or less."""
+DayRange = tuple[date, date]
+"""Days from the first to the last, both included."""
 
 
 def row_statements(
     connection: duckdb.DuckDBPyConnection, request: ExportRequest, time_zone: str, by_event: bool
 ) -> Iterator[str]:
     """Statements whose rows, one after the other, are those of the export in their order."""
+    if request.dataset.statement == "movements":
+        yield from _movement_statements(connection, request, time_zone, by_event)
+        return
     fact = STORED.get(request.dataset.statement)
     if fact is None:
         yield _row_statement(request, by_event)
@@ -50,16 +58,57 @@ def row_statements(
         for between in ranges:
             yield _row_statement(request, by_event, between)
     else:
-        for number, between in enumerate(ranges):
-            into = "INSERT INTO staged" if number else "CREATE TEMP TABLE staged AS"
-            run(connection, _row_statement(request, by_event, between, into), values)
-        yield render("staged.sql", **_shown(request, by_event))
+        yield _staged(connection, request, time_zone, by_event, ranges)
+
+
+def _movement_statements(
+    connection: duckdb.DuckDBPyConnection, request: ExportRequest, time_zone: str, by_event: bool
+) -> Iterator[str]:
+    """Some days at a time: that is the order of the ledger, and of the files it is read from."""
+    ranges = _day_ranges(connection, request)
+    if len(ranges) <= 1:
+        yield _row_statement(request, by_event)
+    elif by_event:
+        yield _staged(connection, request, time_zone, by_event, ranges)
+    else:
+        for between in ranges:
+            yield _row_statement(request, by_event, between)
+
+
+def _staged(
+    connection: duckdb.DuckDBPyConnection,
+    request: ExportRequest,
+    time_zone: str,
+    by_event: bool,
+    ranges: Sequence[Range | DayRange],
+) -> str:
+    """Read the parts into a temporary table; the statement that sorts them."""
+    values = parameters(request, time_zone)
+    for number, between in enumerate(ranges):
+        into = "INSERT INTO staged" if number else "CREATE TEMP TABLE staged AS"
+        run(connection, _row_statement(request, by_event, between, into), values)
+    return render("staged.sql", **_shown(request, by_event))
+
+
+def _day_ranges(connection: duckdb.DuckDBPyConnection, request: ExportRequest) -> list[DayRange]:
+    """Adjacent days with at most about ``SLICE_ROWS`` movements; together all days there are."""
+    days = request.days
+    asked = {"first": days.first if days else None, "last": days.last if days else None}
+    values = {"facts": list(request.dataset.facts), **asked}
+    starts, weight = [date.min], 0
+    for day, rows in run(connection, text("rows_by_day.sql"), values).fetchall():
+        weight += rows * _LEGS
+        if weight > newest.SLICE_ROWS and day > starts[-1]:
+            starts.append(day)
+            weight = rows * _LEGS
+    ends = [start - timedelta(days=1) for start in starts[1:]]
+    return list(zip(starts, [*ends, date.max], strict=True))
 
 
 def _row_statement(
     request: ExportRequest,
     by_event: bool,
-    between: Range | None = None,
+    between: Range | DayRange | None = None,
     into: str | None = None,
 ) -> str:
     return render(
@@ -144,7 +193,11 @@ def _is_scoped(request: ExportRequest) -> bool:
 
 
 def request_statement(
-    name: str, request: ExportRequest, *, by_event: bool = False, between: Range | None = None
+    name: str,
+    request: ExportRequest,
+    *,
+    by_event: bool = False,
+    between: Range | DayRange | None = None,
 ) -> str:
     """A statement of the dataset: its rows, unmasked and unsorted, or its totals."""
     dataset, joined = request.dataset, _joined(request)

@@ -344,6 +344,27 @@ def test_rows_that_are_read_in_many_parts_are_the_same_in_the_same_order(
     assert (len(statements) > 3) == (of_one_event or dataset == "attendees")
 
 
+@pytest.mark.parametrize("by_event", [False, True])
+def test_movements_read_some_days_at_a_time_are_those_read_at_once(
+    platform: Deployment, sources: Sources, monkeypatch: pytest.MonkeyPatch, by_event: bool
+) -> None:
+    names = [column.name for column in EXPORTS["movements"].columns]
+    asked = (sources, catalogue(platform), "movements", {}, names)
+    _, whole = read(*asked, by_event=by_event)
+    statements = []
+    monkeypatch.setattr(newest, "SLICE_ROWS", whole.height // 6)
+    rendered = request_sql.request_statement
+
+    def note(name: str, *arguments: Any, **options: Any) -> str:
+        statements.append(name)
+        return rendered(name, *arguments, **options)
+
+    monkeypatch.setattr(request_sql, "request_statement", note)
+    _, parts = read(*asked, by_event=by_event)
+    assert parts.equals(whole)
+    assert statements.count("movements.sql") > 3
+
+
 @given(keys=st.lists(st.integers(-(2**40), 2**40), min_size=1), rows=st.integers(1, 20))
 def test_ranges_hold_every_key_once_and_no_more_than_asked_for(keys: list[int], rows: int) -> None:
     def counts(first: int, last: int, width: int) -> list[tuple[int, int]]:
