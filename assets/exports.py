@@ -11,17 +11,18 @@ from typing import Any
 from uuid import UUID
 
 import dagster as dg
+import psycopg
 
 from assets.partitioning import OWNERS
 from assets.presentation import column_schema
-from exports.attempt import Exporter, ExportFailedError, Outcome, attempt_export
+from exports.attempt import Exporter, ExportFailedError, Outcome, attempt_export, last_frames
 from exports.datasets import EXPORTS
 from exports.manifest import MANIFEST_VERSION
 from exports.naming import manifest_key
 from metrics.datasets import DATASETS
 from resources.source_contract import FACTS
 from warehouse.export_jobs import LeaseLostError
-from warehouse.export_states import Job, State
+from warehouse.export_states import State
 
 EXPORT = "export"
 EXPORT_OP = "export_file"
@@ -79,6 +80,14 @@ def build_export_job(tags: Mapping[str, str]) -> dg.JobDefinition:
             outcome = attempt_export(
                 exporter, UUID(config.job_id), config.attempt, context.run_id, context.log.info
             )
+        except psycopg.Error as error:
+            # Its text is left out: it may hold data of rows.
+            raise dg.Failure(
+                f"the warehouse cannot be told what became of the export ({type(error).__name__});"
+                " when its lease is over, export_reaper queues it again",
+                metadata={"where": dg.MetadataValue.md(_code_block(last_frames(error)))},
+                allow_retries=False,
+            ) from None
         except LeaseLostError as error:
             raise dg.Failure(
                 f"{error}. Nothing is left of this attempt; the export itself goes on without it.",
@@ -110,11 +119,6 @@ def build_export_job(tags: Mapping[str, str]) -> dg.JobDefinition:
     return export
 
 
-def for_whom(job: Job) -> str:
-    """Whose rows an export may read, without naming an account: ``organizer 12``, ``admin``."""
-    return job.role if job.organizer_id is None else f"{job.role} {job.organizer_id}"
-
-
 def _materialization(exporter: Exporter, outcome: Outcome) -> dg.AssetMaterialization:
     job, manifest = outcome.job, outcome.job.manifest or {}
     key = job.file_key or ""
@@ -125,7 +129,7 @@ def _materialization(exporter: Exporter, outcome: Outcome) -> dg.AssetMaterializ
             "dagster/row_count": job.rows_total or 0,
             "dataset": job.dataset,
             "format": job.format,
-            "for": for_whom(job),
+            "for": job.scope,
             "bytes": job.bytes or 0,
             "seconds": round(outcome.seconds, 2),
             "rows a second": round((job.rows_total or 0) / max(outcome.seconds, 0.001)),

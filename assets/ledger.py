@@ -23,6 +23,7 @@ from assets.statements import (
 from metrics.audits import Difference
 from metrics.calendar import DayRange
 from metrics.registry import BASE_MEASURES
+from resources.duckdb_postgres import attach_postgres
 from resources.lake import Lake, current_snapshot
 from resources.reconciliation import watermarks
 from resources.source_contract import LEDGER_FACTS
@@ -106,8 +107,7 @@ def ledger_session(
             connection.execute("DETACH lake")
             lake.attach_snapshot(connection, snapshot, "lake")
         if warehouse_url is not None:
-            quoted = warehouse_url.replace("'", "''")
-            connection.execute(f"ATTACH '{quoted}' AS warehouse (TYPE postgres, READ_ONLY)")
+            attach_postgres(connection, warehouse_url, "warehouse")
         connection.execute("BEGIN")
         connection.execute(f"CREATE TEMP VIEW {MOVEMENTS} AS {movements_view()}")
         yield connection

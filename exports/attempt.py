@@ -303,7 +303,12 @@ def _give_up(exporter: Exporter, lease: Lease, error: BaseException) -> ExportFa
             retry_after=RETRY_AFTER if is_worth_another else None,
             max_attempts=MAX_ATTEMPTS,
         )
-    return ExportFailedError(job, detail, traceback.extract_tb(error.__traceback__)[-8:])
+    return ExportFailedError(job, detail, last_frames(error))
+
+
+def last_frames(error: BaseException) -> Sequence[traceback.FrameSummary]:
+    """Where an error was raised, innermost last."""
+    return traceback.extract_tb(error.__traceback__)[-8:]
 
 
 def _explain(error: BaseException, lease: Lease) -> tuple[str, str, bool]:
@@ -321,7 +326,8 @@ def _explain(error: BaseException, lease: Lease) -> tuple[str, str, bool]:
             return f"The file could not be stored. {operator}", str(error), error.is_transient
         case psycopg.OperationalError() | duckdb.IOException():
             shown = f"The data could not be read. {operator}"
-            return shown, f"the warehouse or the lake could not be reached: {error}", True
+            detail = f"the warehouse or the lake could not be read ({type(error).__name__})"
+            return shown, detail, True
         case duckdb.OutOfMemoryException():
             shown = f"The export needs more memory than it may have. Ask for fewer rows. {operator}"
             return shown, "raise BOXOFFICE_EXPORTS_MEMORY_LIMIT", False

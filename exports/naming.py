@@ -58,8 +58,7 @@ def file_key(job: Job, name: str, time_zone: str) -> str:
         ValueError: the job has no attempt yet, or its role makes no exports.
     """
     created = job.created_at.astimezone(ZoneInfo(time_zone)).date().isoformat()
-    scope = job.role if job.organizer_id is None else f"organizer-{job.organizer_id}"
-    key = f"{PREFIX}{created}/{scope}/{job.job_id}/{job.attempt}/{name}"
+    key = f"{PREFIX}{created}/{job.scope}/{job.job_id}/{job.attempt}/{name}"
     if parse_key(key) is None:
         raise ValueError(f"{key!r} is not a key of an export")
     return key

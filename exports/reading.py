@@ -30,6 +30,7 @@ from exports.request_sql import is_keyed, parameters, request_statement, row_sta
 from exports.requests import ExportRequest, named, validate
 from exports.statements import run, text
 from metrics.calendar import parse_date
+from resources.duckdb_postgres import attach_postgres
 from resources.lake import Lake, current_snapshot
 from resources.staging import buyer_key_macro
 
@@ -201,8 +202,7 @@ def _session(
         if request.dataset.origin is Origin.WAREHOUSE:
             if snapshot is not None:
                 raise ValueError(f"{request.dataset.name} is not read from the lake")
-            quoted = sources.warehouse_url.replace("'", "''")
-            connection.execute(f"ATTACH '{quoted}' AS warehouse (TYPE postgres, READ_ONLY)")
+            attach_postgres(connection, sources.warehouse_url, "warehouse")
         elif snapshot is not None:
             connection.execute("DETACH lake")
             sources.lake.attach_snapshot(connection, snapshot, "lake")

@@ -17,11 +17,12 @@ from importlib.resources import files
 import polars as pl
 
 from metrics.calendar import DayRange
+from resources.duckdb_postgres import attach_postgres
 from resources.lake import Lake
 from resources.reconciliation import complete, source_totals
 from resources.source import Source, reconciliation_sql
 from resources.source_contract import DAILY_FACTS
-from resources.staging import quote, source_rows
+from resources.staging import source_rows
 
 _READER = "source"
 _UNRESOLVED = {
@@ -89,7 +90,7 @@ def take_fingerprint(
             they refer to; the catalogue in the lake may have it by now.
     """
     with lake.session() as connection:
-        connection.execute(f"ATTACH {quote(source.url)} AS {_READER} (TYPE postgres, READ_ONLY)")
+        attach_postgres(connection, source.url, _READER)
         connection.execute("BEGIN")
         clock = source_rows("SELECT now() AS began, clock_timestamp() AS after", _READER)
         row = connection.execute(f"FROM {clock}").fetchone()

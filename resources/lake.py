@@ -23,6 +23,7 @@ import duckdb
 import psycopg
 
 from metrics.calendar import DayRange
+from resources.duckdb_postgres import create_postgres_secret, quote
 from resources.source_contract import BUYER_IDENTITY, BUYER_KEY, FACTS, Fact
 from resources.spill_folders import spill_folder
 
@@ -161,24 +162,25 @@ class Lake:
             ) from error
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, name: str, options: str = "") -> None:
+        others = create_postgres_secret(connection, self.catalog_url, name)
         connection.execute(
-            f"ATTACH {_quote(f'ducklake:postgres:{self.catalog_url}')} AS {name}"
-            f" (DATA_PATH {_quote(self.data_path)}{options})"
+            f"ATTACH {quote(f'ducklake:postgres:{others}')} AS {name}"
+            f" (DATA_PATH {quote(self.data_path)}, META_SECRET '{name}_login'{options})"
         )
 
     def _s3_secret(self) -> str:
-        options = [f"REGION {_quote(self.region)}"]
+        options = [f"REGION {quote(self.region)}"]
         if self.access_key_id is None:
             options.append("PROVIDER credential_chain")
         else:
             options += [
-                f"KEY_ID {_quote(self.access_key_id)}",
-                f"SECRET {_quote(self.secret_access_key or '')}",
+                f"KEY_ID {quote(self.access_key_id)}",
+                f"SECRET {quote(self.secret_access_key or '')}",
             ]
         if self.endpoint_url is not None:
             url = urlsplit(self.endpoint_url)
             options += [
-                f"ENDPOINT {_quote(url.netloc)}",
+                f"ENDPOINT {quote(url.netloc)}",
                 "URL_STYLE 'path'",
                 f"USE_SSL {str(url.scheme == 'https').lower()}",
             ]
@@ -309,7 +311,7 @@ def replace_days(
         path: from ``Lake.stage``; None leaves the days without rows.
         facts: only the rows of these facts are replaced, in a table that holds several.
     """
-    names = ", ".join(_quote(fact.name) for fact in facts)
+    names = ", ".join(quote(fact.name) for fact in facts)
     connection.execute(
         f"DELETE FROM lake.{table} WHERE {BUSINESS_DATE}"
         f" BETWEEN DATE '{days.first}' AND DATE '{days.last}'"
@@ -317,7 +319,7 @@ def replace_days(
     )
     if path is not None:
         connection.execute(
-            f"CALL ducklake_add_data_files('lake', '{table}', {_quote(path)},"
+            f"CALL ducklake_add_data_files('lake', '{table}', {quote(path)},"
             " ignore_extra_columns => true)"
         )
 
@@ -354,10 +356,6 @@ def _differs(connection: duckdb.DuckDBPyConnection, old: str, new: str) -> bool:
         f" OR EXISTS (SELECT {columns} FROM {new} EXCEPT ALL SELECT {columns} FROM {old})"
     ).fetchone()
     return bool(row and row[0])
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _extension_path(name: str) -> Path:

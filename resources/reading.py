@@ -17,6 +17,7 @@ import duckdb
 import polars as pl
 
 from metrics.calendar import DayRange
+from resources.duckdb_postgres import attach_postgres, quote
 from resources.lake import Lake, Staged, table_columns
 from resources.quarantine import (
     RULE,
@@ -29,7 +30,7 @@ from resources.quarantine import (
 from resources.reconciliation import no_totals, raw_totals, source_totals
 from resources.source import Source, extraction_sql, reconciliation_sql
 from resources.source_contract import CATALOGUE, Fact
-from resources.staging import buyer_key_macro, exact_sql, quote, source_rows, staging_select
+from resources.staging import buyer_key_macro, exact_sql, source_rows, staging_select
 from warehouse.faults import FaultPoint, reached
 
 _FIRST_READER, _SECOND_READER = "source", "source_beside"
@@ -200,7 +201,7 @@ def _read_fact(
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, source: Source, name: str) -> None:
-    connection.execute(f"ATTACH {quote(source.url)} AS {name} (TYPE postgres, READ_ONLY)")
+    attach_postgres(connection, source.url, name)
 
 
 def threshold(source: Source) -> Threshold:

@@ -10,6 +10,7 @@ import hashlib
 from datetime import date, datetime
 
 from metrics.calendar import DayRange
+from resources.duckdb_postgres import quote
 from resources.lake import BUSINESS_DATE, flag, sale_date_source, table_columns
 from resources.quarantine import FOUND, RULE, ruled_select
 from resources.source import extraction_sql
@@ -107,8 +108,3 @@ def buyer_key_macro(secret: str) -> str:
         f" CAST(left(sha256('{outer}'::BLOB || unhex(sha256('{inner}'::BLOB ||"
         " encode(organizer_id || ':' || identity)))), 32) AS UUID) END"
     )
-
-
-def quote(text: str) -> str:
-    """A text literal."""
-    return "'" + text.replace("'", "''") + "'"

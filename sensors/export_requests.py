@@ -11,7 +11,6 @@ from typing import Any
 import dagster as dg
 import psycopg
 
-from assets.exports import for_whom
 from resources.warehouse import Warehouse
 from warehouse.export_jobs import get_job
 from warehouse.export_queue import Queued, next_queued, reap, request_run
@@ -115,7 +114,7 @@ def _run_request(job: Job, queued: Queued, op_name: str) -> dg.RunRequest:
             "boxoffice/attempt": str(queued.attempt),
             "boxoffice/dataset": job.dataset,
             "boxoffice/format": job.format,
-            "boxoffice/for": for_whom(job),
+            "boxoffice/for": job.scope,
         },
     )
 

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from exports.masking import Role
 from tests.api_platform import Platform, published_platform
 from tests.api_shapes import serving
-from tests.deployment import Deployment
+from tests.deployment import Deployment, own_redis
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES = DEPLOY / "prometheus" / "boxoffice.rules.yml"
@@ -65,7 +66,8 @@ def scrape(
     """Labels of every sample of a real scrape, by the sample's name."""
     platform: Platform = published_platform(make_deployment, role_url)
     limits = {"read": 3, "heavy": 60, "export": 20, "sql": 30}
-    settings = platform.settings.model_copy(update={"api_rate_limits": limits})
+    own = SecretStr(own_redis(platform.settings))
+    settings = platform.settings.model_copy(update={"api_rate_limits": limits, "redis_url": own})
     with serving(settings) as api:
         viewer = api.client.as_(Role.VIEWER, account="scraped@example.org")
         job = api.call("POST", "/api/v1/admin/reports/export", json={"type": "orders"})

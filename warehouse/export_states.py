@@ -121,6 +121,11 @@ class Job:
     finished_at: datetime | None
     expires_at: datetime | None
 
+    @property
+    def scope(self) -> str:
+        """Whose rows it may read, without naming an account: ``organizer-12``, ``admin``."""
+        return self.role if self.organizer_id is None else f"organizer-{self.organizer_id}"
+
 
 @dataclass(frozen=True)
 class Event:
