@@ -1,12 +1,16 @@
 """The answer cache: bytes as they were sent, in Redis, for five minutes at most.
 
-Belongs here: the key, the envelope that tells garbage from an answer, and one computation for many
-who ask the same. Does not belong here: which version is current (``api.publications``), or the line
-to Redis.
+Belongs here: the key, the envelope that tells garbage from an answer, what a worker holds, and one
+computation for many who ask the same. Does not belong here: which version is current
+(``api.publications``), or the line to Redis.
 
 A key is made of everything an answer depends on: this code, format, role and organizer, path and
 query, the reporting day, and the version of the tables. So a publication makes older answers
 unreachable, whatever is left in Redis. Errors have no way in.
+
+A worker holds what it made or fetched last, for as long as Redis would have kept it. Usually that
+only saves sending it: Redis says whether it still has the same. When Redis does not answer in time,
+what is held under the very same key is the answer.
 """
 
 from __future__ import annotations
@@ -15,45 +19,69 @@ import asyncio
 import time
 import zlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
+from isal import igzip
+
+from api.rate_limits import CLEARED, Admission
 from api.redis_link import NoAnswerError, RedisLink
 from metrics.calendar import business_date, day_bounds
 
 PREFIX = "boxoffice:answer:"
-_MAGIC = b"BO1"
+_MAGIC = {False: b"BO2", True: b"BOZ"}  # as it is, or compressed
 _DIGEST = 16
-_HEAD = len(_MAGIC) + 2 * _DIGEST + 4
+_HEAD = 3 + 2 * _DIGEST + 4
+_COMPRESSED_FROM = 1024  # bytes; a smaller answer fits a packet or two as it is
 _MAX_BYTES = 8 * 1024 * 1024  # a larger answer is sent, not kept
 _SCAN = 1000
+_LEVEL = 1
 HELD_BYTES = 16 * 1024 * 1024
 """What a worker holds of answers that Redis has, so that they need not be sent to it again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
     """An encoded answer.
 
     Attributes:
-        digest: hash of its bytes, which is its ETag.
+        digest: hash of its bytes; with the encoding it is its ETag.
     """
 
     content: bytes
     digest: bytes
+    _compressed: bytes | None = field(default=None, compare=False)
+
+    def compressed(self) -> bytes | None:
+        """Its bytes as gzip, made once; None where it is too small for that."""
+        if self._compressed is None and len(self.content) >= _COMPRESSED_FROM:
+            self._compressed = igzip.compress(self.content, _LEVEL, mtime=0)
+        return self._compressed
 
     @property
-    def etag(self) -> bytes:
-        """The header's value."""
-        return b'"%b"' % self.digest.hex().encode()
+    def size(self) -> int:
+        """Bytes that it takes here."""
+        return len(self.content) + len(self._compressed or b"")
 
 
-OUTCOMES = ("hits", "misses", "shared", "garbage", "stored", "not_stored", "bypassed")
-"""What can become of a request."""
+@dataclass(slots=True)
+class Held:
+    """An answer in this worker.
+
+    Attributes:
+        until: ``time.monotonic()`` at which Redis drops it.
+    """
+
+    body: Body
+    until: float
+
+
+OUTCOMES = ("hits", "held", "misses", "shared", "garbage", "stored", "not_stored", "bypassed")
+"""What can become of a request; ``held``: Redis did not answer, this worker had the answer."""
 
 
 def body(content: bytes) -> Body:
@@ -63,18 +91,23 @@ def body(content: bytes) -> Body:
 
 def pack(key: str, answer: Body) -> bytes:
     """The envelope under which a body is kept."""
-    rest = _digest(key) + answer.digest + answer.content
-    return _MAGIC + zlib.crc32(rest).to_bytes(4, "big") + rest
+    compressed = answer.compressed()
+    content = answer.content if compressed is None else compressed
+    rest = _digest(key) + answer.digest + content
+    return _MAGIC[compressed is not None] + zlib.crc32(rest).to_bytes(4, "big") + rest
 
 
 def unpack(key: str, stored: bytes | None) -> Body | None:
     """The body kept under a key; None where it is not one that was kept under this key."""
-    if stored is None or len(stored) <= _HEAD or not stored.startswith(_MAGIC):
+    if stored is None or len(stored) <= _HEAD or stored[:3] not in _MAGIC.values():
         return None
     check, start = int.from_bytes(stored[3:7], "big"), 7 + _DIGEST
-    if zlib.crc32(stored[7:]) != check or stored[7:start] != _digest(key):
+    if zlib.crc32(memoryview(stored)[7:]) != check or stored[7:start] != _digest(key):
         return None
-    return Body(stored[start + _DIGEST :], stored[start : start + _DIGEST])
+    digest, content = stored[start : start + _DIGEST], stored[start + _DIGEST :]
+    if stored[:3] == _MAGIC[False]:
+        return Body(content, digest)
+    return Body(igzip.decompress(content), digest, content)  # type: ignore[no-untyped-call]
 
 
 def _digest(key: str) -> bytes:
@@ -121,8 +154,9 @@ class AnswerCache:
         self._tomorrow_at = 0.0
         self._under_way: dict[str, asyncio.Future[Body]] = {}
         self.held_limit = HELD_BYTES
-        self._held: dict[str, Body] = {}
+        self._held: dict[str, Held] = {}
         self._held_bytes = 0
+        self._cleared: bytes | None = None
         self._storing: set[asyncio.Task[None]] = set()
         self.counts = dict.fromkeys(OUTCOMES, 0)
 
@@ -138,20 +172,36 @@ class AnswerCache:
         )
         return PREFIX + blake2b(b"\0".join(parts), digest_size=_DIGEST).hexdigest()
 
-    def held(self, key: str) -> Body | None:
-        """The answer this worker saw last under a key; served only if Redis still has the same."""
+    def held(self, key: str) -> Held | None:
+        """The answer this worker saw last under a key."""
         return self._held.get(key)
 
-    def found(self, key: str, stored: bytes | int | None, held: Body | None) -> Body | None:
-        """The answer that Redis had, if it is one; counts it.
+    def found(self, key: str, admission: Admission, held: Held | None) -> Body | None:
+        """The answer that Redis had, or that is held while Redis does not answer; counts it.
 
         Args:
-            stored: from Redis; a number: that which is held.
+            held: what was held when Redis was asked.
         """
-        answer = held if isinstance(stored, int) else unpack(key, stored)
+        if admission.is_local:
+            held = self._held.get(key)  # meanwhile the cache may have been cleared
+            if held is None or time.monotonic() >= held.until:
+                self._count("misses")
+                return None
+            self._count("held")
+            return held.body
+        if admission.cleared != self._cleared:
+            self._cleared = admission.cleared
+            self._drop()
+        stored = admission.stored
+        if isinstance(stored, int):
+            if held is None:
+                raise RuntimeError("Redis has the same as is held, but nothing is")
+            held.until = time.monotonic() + admission.seconds_left
+            self._count("hits")
+            return held.body
+        answer = unpack(key, stored)
         if answer is not None:
-            if answer is not held:
-                self._hold(key, answer)
+            self._hold(key, answer, time.monotonic() + admission.seconds_left)
             self._count("hits")
         elif stored is None:
             self._count("misses")
@@ -193,7 +243,8 @@ class AnswerCache:
             del self._under_way[key]
 
     def store_soon(self, key: str, answer: Body) -> None:
-        """Keep an answer if Redis takes it in time; nobody waits for it."""
+        """Hold an answer, and keep it if Redis takes it in time; nobody waits for it."""
+        self._hold(key, answer, time.monotonic() + self._seconds)
         task = asyncio.create_task(self._store(key, answer))
         self._storing.add(task)
         task.add_done_callback(self._storing.discard)
@@ -218,6 +269,9 @@ class AnswerCache:
         Raises:
             NoAnswerError: Redis does not answer.
         """
+        # First of all: what other workers hold is no answer once they have heard of this.
+        await self._link.call("INCR", CLEARED)
+        self._drop()
         cursor, deleted = 0, 0
         while True:
             found, keys = await self._link.call(
@@ -229,16 +283,21 @@ class AnswerCache:
             if cursor == 0:
                 return deleted
 
-    def _hold(self, key: str, answer: Body) -> None:
+    def _drop(self) -> None:
+        self._held.clear()
+        self._held_bytes = 0
+
+    def _hold(self, key: str, answer: Body, until: float) -> None:
         if (before := self._held.pop(key, None)) is not None:
-            self._held_bytes -= len(before.content)
-        if len(answer.content) * 8 > self.held_limit:
+            self._held_bytes -= before.body.size
+        answer.compressed()  # before it is measured
+        if answer.size * 8 > self.held_limit:
             return
-        self._held[key] = answer
-        self._held_bytes += len(answer.content)
+        self._held[key] = Held(answer, until)
+        self._held_bytes += answer.size
         while self._held_bytes > self.held_limit:
             oldest = self._held.pop(next(iter(self._held)))
-            self._held_bytes -= len(oldest.content)
+            self._held_bytes -= oldest.body.size
 
     def _count(self, outcome: str) -> None:
         self.counts[outcome] += 1

@@ -60,8 +60,7 @@ class _Kept(Response):
         self._admitted = admitted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        admitted = self._admitted
-        await respond(send, self._answer, admitted.variant, admitted.condition, admitted.limits)
+        await respond(send, self._answer, self._admitted)
 
 
 class _NotSharedError(Exception):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from re import Pattern
 from typing import TYPE_CHECKING, Literal
 
@@ -34,7 +35,7 @@ Headers = list[tuple[bytes, bytes]]
 _REMEMBERED_PATHS = 4096
 _SHARED_HEADERS = [
     (b"cache-control", b"private, no-cache"),
-    (b"vary", b"Authorization, Accept"),
+    (b"vary", b"Authorization, Accept, Accept-Encoding"),
 ]
 _TYPES = {variant: name.encode() for variant, name in MEDIA_TYPES.items()}
 
@@ -64,6 +65,7 @@ class Admitted:
         key: where its answer is kept; None: nowhere.
         version: of the tables it reads, as the key has it.
         condition: header ``If-None-Match``.
+        takes_gzip: whether the caller takes a compressed body.
         limits: response headers that say what the caller may still do.
     """
 
@@ -73,7 +75,18 @@ class Admitted:
     key: str | None
     version: str | None
     condition: bytes | None
+    takes_gzip: bool
     limits: Headers
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Headers of a request that the front reads."""
+
+    authorization: bytes | None = None
+    accept: bytes = b"*/*"
+    encodings: bytes = b""
+    condition: bytes | None = None
 
 
 class Table:
@@ -120,19 +133,20 @@ class Front:
             return
         services = self._services()
         scope["boxoffice.template"], call = found
-        principal, accept, condition = await _authenticate(scope, services)
+        asked = _asked(scope)
+        principal = await _authenticate(asked, services)
         scope["boxoffice.principal"] = principal
         if not permits(call.access, principal):
             services.metrics.refused("policy")
             raise Problem(
                 Kind.FORBIDDEN, f"A token of role {principal.role.value} may not ask for this."
             )
-        variant = variant_of(accept)
+        variant = variant_of(asked.accept)
         if variant is None:
             raise Problem(Kind.NOT_ACCEPTABLE, f"Formats are {', '.join(MEDIA_TYPES.values())}.")
         key, version = _key(services, call, principal, variant, scope)
         held = None if key is None else services.cache.held(key)
-        etag = b"" if held is None else held.digest
+        etag = b"" if held is None else held.body.digest
         admission = await services.limits.admit(principal, call.rate, key, etag)
         if admission.is_local:
             services.metrics.local_limits.inc()
@@ -146,53 +160,81 @@ class Front:
                 f"{admission.reset_seconds} s.",
                 headers={"Retry-After": str(admission.reset_seconds)},
             )
-        if key is not None:
-            answer = services.cache.found(key, admission.stored, held)
-            if answer is not None:
-                await respond(send, answer, variant, condition, limits)
-                return
-        scope["boxoffice.admitted"] = Admitted(
-            call, principal, variant, key, version, condition, limits
+        admitted = Admitted(
+            call,
+            principal,
+            variant,
+            key,
+            version,
+            asked.condition,
+            takes_gzip(asked.encodings),
+            limits,
         )
+        if key is not None:
+            answer = services.cache.found(key, admission, held)
+            if answer is not None:
+                await respond(send, answer, admitted)
+                return
+        scope["boxoffice.admitted"] = admitted
         await self._app(scope, receive, send)
 
 
-async def respond(
-    send: Send, answer: Body, variant: Variant, condition: bytes | None, limits: Headers
-) -> None:
-    """Send an answer, or 304 where the caller has it."""
-    etag = answer.etag
-    headers = [*limits, (b"etag", etag), *_SHARED_HEADERS]
-    if condition is not None and (etag in condition or condition.strip() == b"*"):
+async def respond(send: Send, answer: Body, admitted: Admitted) -> None:
+    """Send an answer, compressed for who takes that, or 304 where the caller has it."""
+    content, condition = answer.content, admitted.condition
+    compressed = answer.compressed() if admitted.takes_gzip else None
+    name = answer.digest.hex().encode()
+    # Other bytes, another ETag; either of them says that the caller has this answer.
+    etag = b'"%b"' % name if compressed is None else b'"%b-gzip"' % name
+    headers = [*admitted.limits, (b"etag", etag), *_SHARED_HEADERS]
+    if condition is not None and (name in condition or condition.strip() == b"*"):
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
-    headers.append((b"content-type", _TYPES[variant]))
-    headers.append((b"content-length", b"%d" % len(answer.content)))
+    headers.append((b"content-type", _TYPES[admitted.variant]))
+    if compressed is not None:
+        headers.append((b"content-encoding", b"gzip"))
+        content = compressed
+    headers.append((b"content-length", b"%d" % len(content)))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.content})
+    await send({"type": "http.response.body", "body": content})
 
 
-async def _authenticate(scope: Scope, services: Services) -> tuple[Principal, bytes, bytes | None]:
-    """The caller, and the headers ``Accept`` and ``If-None-Match``."""
-    authorization: bytes | None = None
-    condition: bytes | None = None
-    accept = b"*/*"
+@lru_cache(maxsize=512)
+def takes_gzip(encodings: bytes) -> bool:
+    """Whether a header ``Accept-Encoding`` names gzip, or everything, and does not rule it out."""
+    named: dict[str, bool] = {}
+    for part in encodings.decode("latin-1").lower().split(","):
+        name, *options = (text.strip() for text in part.split(";"))
+        refused = any(option.rstrip("0.") == "q=" for option in options)
+        named[name] = not refused
+    return named.get("gzip", named.get("*", False))
+
+
+def _asked(scope: Scope) -> _Asked:
+    asked = _Asked()
     for name, value in scope["headers"]:
         if name == b"authorization":
-            if authorization is not None:
+            if asked.authorization is not None:
                 raise Problem(Kind.BAD_REQUEST, "There are two headers `Authorization`.")
-            authorization = value
+            asked.authorization = value
         elif name == b"accept":
-            accept = value
+            asked.accept = value
+        elif name == b"accept-encoding":
+            asked.encodings = value
         elif name == b"if-none-match":
-            condition = value
-    if authorization is not None:
-        principal = services.tokens.remembered(authorization)
+            asked.condition = value
+    return asked
+
+
+async def _authenticate(asked: _Asked, services: Services) -> Principal:
+    """The caller."""
+    if asked.authorization is not None:
+        principal = services.tokens.remembered(asked.authorization)
         if principal is not None:
-            return principal, accept, condition
+            return principal
     try:
-        return await services.tokens.verify(authorization), accept, condition
+        return await services.tokens.verify(asked.authorization)
     except Problem:
         services.metrics.refused("token")
         raise

@@ -68,8 +68,9 @@ class Metrics:
         )
         self._cached = Counter(
             "boxoffice_api_cache",
-            "Answers by what the cache did: hits, misses, shared (computed once for several), "
-            "garbage, stored, not_stored, bypassed.",
+            "Answers by what the cache did: hits, held (by this worker, while Redis did not "
+            "answer), misses, shared (computed once for several), garbage, stored, not_stored, "
+            "bypassed.",
             ["outcome"],
             registry=self.registry,
         )

@@ -22,6 +22,8 @@ from redis.exceptions import NoScriptError
 from api.principal import Principal
 from api.redis_link import NoAnswerError, RedisLink
 
+CLEARED = "boxoffice:cleared"
+"""How often the answer cache was cleared."""
 WINDOW_SECONDS = 60
 DEFAULT_LIMITS: Mapping[str, int] = {"read": 600, "heavy": 60, "export": 20, "sql": 30}
 """Requests in any minute: ``read`` finished numbers, ``heavy`` what scans, exports, ad-hoc SQL."""
@@ -53,12 +55,14 @@ if n >= limit then
     local second = tonumber(name)
     if second and second < first then first = second end
   end
-  return {0, 0, first + window + 1 - now, false}
+  return {0, 0, first + window + 1 - now, false, 0, false}
 end
 redis.call('HINCRBY', KEYS[1], now, 1)
 redis.call('HINCRBY', KEYS[1], 'n', 1)
-local stored = false
+local stored, left, cleared = false, 0, false
 if #KEYS > 1 then
+  left = redis.call('PTTL', KEYS[2])
+  cleared = redis.call('GET', KEYS[3])
   -- Bytes 24 to 39 of the envelope are its ETag (api/cache.py).
   if ARGV[3] ~= '' and string.sub(redis.call('GETRANGE', KEYS[2], 0, 38), 24, 39) == ARGV[3] then
     stored = 1
@@ -66,7 +70,7 @@ if #KEYS > 1 then
     stored = redis.call('GET', KEYS[2])
   end
 end
-return {1, limit - n - 1, window, stored}
+return {1, limit - n - 1, window, stored, left, cleared}
 """
 _SHA = sha1(ADMIT.encode(), usedforsecurity=False).hexdigest()
 
@@ -79,6 +83,8 @@ class Admission:
         remaining: further requests that could follow at once.
         reset_seconds: when a request will certainly be admitted again.
         stored: what Redis has under the cache key that was asked for; 1: what is held already.
+        seconds_left: how much longer Redis keeps it; not above 0 where that is not known.
+        cleared: changes when the cache is cleared.
         is_local: counted by this worker alone, because Redis does not answer.
     """
 
@@ -87,6 +93,8 @@ class Admission:
     remaining: int
     reset_seconds: int
     stored: bytes | int | None = None
+    seconds_left: float = 0.0
+    cleared: bytes | None = None
     is_local: bool = False
 
 
@@ -151,14 +159,14 @@ class RateLimits:
         limit = self._limits[route_class]
         # An account may have several organizers; an organizer's limit is its own.
         key = f"boxoffice:rate:{route_class}:{principal.scope}:{principal.fingerprint}"
-        keys = (key,) if cache_key is None else (key, cache_key)
+        keys = (key,) if cache_key is None else (key, cache_key, CLEARED)
         arguments = (len(keys), *keys, limit, WINDOW_SECONDS, held)
         try:
             answer = await self._evaluate(arguments)
         except NoAnswerError:
             return self._local.admit(key, max(1, limit // self._workers))
-        admitted, remaining, reset, stored = answer
-        return Admission(admitted == 1, limit, remaining, reset, stored)
+        admitted, remaining, reset, stored, left, cleared = answer
+        return Admission(admitted == 1, limit, remaining, reset, stored, left / 1000, cleared)
 
     async def _evaluate(self, arguments: tuple[Any, ...]) -> Any:
         try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import date
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -15,6 +17,8 @@ from pydantic import SecretStr
 
 from api import redis_link
 from api.cache import PREFIX, body, normalized, pack, unpack
+from api.front import takes_gzip
+from api.redis_link import NoAnswerError, RedisLink
 from exports.masking import Role
 from local import ports
 from pipelines.settings import Settings
@@ -28,6 +32,7 @@ from tests.api_client import (
     api_settings,
     fill,
     publish_day,
+    running,
     until,
     with_client,
 )
@@ -238,7 +243,7 @@ def test_what_a_worker_holds_is_served_only_while_redis_has_the_same(
         assert cache.held(key) is not None
         fetched = _fetched(store)
         assert (await kept(client)).content == first.content
-        assert _fetched(store) == fetched, "only its ETag was compared"
+        assert _fetched(store) == fetched + 1, "only its ETag was compared"
         store.set(key, pack(key, body(b'{"data":"another worker\'s"}')))
         assert (await kept(client)).json() == {"data": "another worker's"}
         store.delete(key)
@@ -249,14 +254,212 @@ def test_what_a_worker_holds_is_served_only_while_redis_has_the_same(
 
 
 def _fetched(store: redis.Redis) -> int:
+    """Texts that were fetched whole; each call fetches how often the cache was cleared."""
     commands = store.info("commandstats")
     return int(commands["cmdstat_get"]["calls"])
 
 
+class Proxy:
+    """A way to Redis that can fall silent."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = urlsplit(settings.redis_url.get_secret_value())
+        self._speaks = asyncio.Event()
+        self._speaks.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Its URL."""
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there = await asyncio.open_connection(self._url.hostname, self._url.port)
+            for source, target in ((reader, there[1]), (there[0], writer)):
+                tasks.add(asyncio.create_task(self._pass_on(source, target)))
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        yield self._url._replace(netloc=f":{self._url.password}@127.0.0.1:{port}").geturl()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        server.close()
+
+    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while found := await source.read(1 << 16):
+            await self._speaks.wait()
+            target.write(found)
+        target.close()
+
+    def silence(self) -> None:
+        self._speaks.clear()
+
+    async def speak(self, client: Client) -> None:
+        """Answer again, and wait until it is asked again."""
+        self._speaks.set()
+        cache, link = client.app.state.services.cache, client.app.state.services.link
+        await cache.settle()
+        await until(lambda: not link.is_resting)
+
+
+def through(proxy: Proxy, settings: Settings, test: Callable[[Client], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with proxy.running() as url:
+            given = settings.model_copy(update={"redis_url": _secret(url)})
+            async with running(given) as client:
+                await test(client)
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("store")
+def test_while_redis_is_silent_the_held_answer_to_the_very_same_question_is_served(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "BUDGET_SECONDS", 0.5)
+    proxy = Proxy(settings)
+
+    async def ask(client: Client) -> None:
+        cache = client.app.state.services.cache
+        first = await kept(client)
+        assert gross(first) == 900
+        proxy.silence()
+        again = await client.get(URL, headers=organizer(client))
+        assert (again.content, cache.counts["held"]) == (first.content, 1)
+        assert int(again.headers["ratelimit-remaining"]) < int(again.headers["ratelimit-limit"])
+        unchanged = await client.get(
+            URL, headers=organizer(client) | {"If-None-Match": first.headers["etag"]}
+        )
+        assert (unchanged.status_code, cache.counts["held"]) == (304, 2)
+        # Nobody else's, and no other format's.
+        assert gross(await client.get(URL, headers=organizer(client, FOREIGN))) == 30_800
+        table = await client.get(URL, headers=organizer(client) | {"Accept": "text/csv"})
+        assert table.headers["content-type"].startswith("text/csv")
+        assert cache.counts["held"] == 2
+        # Not what was superseded.
+        events = {MY_EVENT: 1_000, FOREIGN_EVENT: 7_700}
+        await asyncio.to_thread(publish_day, settings, date(2026, 3, 3), events)
+        await until(lambda: _gross_is(client, 1_600))
+        await asyncio.to_thread(publish_day, settings, date(2026, 3, 3), events | {MY_EVENT: 300})
+        await until(lambda: _gross_is(client, 900))
+        # Not what Redis would have dropped.
+        held, computed = cache.counts["held"], cache.counts["misses"]
+        for entry in cache._held.values():
+            entry.until = time.monotonic()
+        assert gross(await client.get(URL, headers=organizer(client))) == 900
+        assert (cache.counts["held"], cache.counts["misses"]) == (held, computed + 1)
+
+    async def _gross_is(client: Client, expected: int) -> bool:
+        return gross(await client.get(URL, headers=organizer(client))) == expected
+
+    through(proxy, settings, ask)
+
+
+def test_what_was_cleared_is_not_served_by_a_worker_that_heard_from_redis(
+    settings: Settings, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "BUDGET_SECONDS", 0.5)
+    proxy = Proxy(settings)
+
+    async def ask(client: Client) -> None:
+        cache = client.app.state.services.cache
+        await kept(client)
+        assert cache._held
+        async with running(settings) as other:
+            cleared = await other.post("/api/v1/admin/cache/clear", headers=other.as_())
+            assert cleared.json()["data"] == {"deleted": 1}
+        await client.get(URL, headers=organizer(client, FOREIGN))  # hears of it
+        proxy.silence()
+        assert gross(await client.get(URL, headers=organizer(client))) == 900
+        assert cache.counts["held"] == 0
+        await proxy.speak(client)
+        await until(lambda: _is_kept(client))
+        own = await client.post("/api/v1/admin/cache/clear", headers=client.as_())
+        assert own.status_code == 200
+        assert not cache._held
+
+    async def _is_kept(client: Client) -> bool:
+        await kept(client)
+        return bool(store.keys(f"{PREFIX}*"))
+
+    through(proxy, settings, ask)
+
+
+def test_an_event_loop_that_is_late_is_not_taken_for_a_slow_redis(
+    settings: Settings, store: redis.Redis
+) -> None:
+    store.set("answer", "here")
+
+    async def run() -> None:
+        link = RedisLink(settings.redis_url.get_secret_value())
+        await until(lambda: _answers(link))  # connected
+        loop = asyncio.get_running_loop()
+        for _ in range(4):
+            asked = asyncio.create_task(link.call("GET", "answer"))
+            for _ in range(3):  # turns of the loop that are each later than the whole budget
+                loop.call_soon(time.sleep, 1.5 * redis_link.BUDGET_SECONDS)
+                await asyncio.sleep(0)
+            assert await asked == b"here"
+        assert not link.is_resting
+        await link.close()
+
+    async def _answers(link: RedisLink) -> bool:
+        try:
+            return bool(await link.call("PING"))
+        except NoAnswerError:
+            return False
+
+    asyncio.run(run())
+
+
+def test_a_caller_who_takes_gzip_is_sent_what_is_kept(
+    settings: Settings, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "BUDGET_SECONDS", 5.0)
+
+    async def ask(client: Client) -> None:
+        plain = await kept(client, **{"Accept-Encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        packed = await kept(client, **{"Accept-Encoding": "br, gzip;q=0.5"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert packed.content == plain.content
+        assert int(packed.headers["content-length"]) < len(plain.content) / 2
+        assert packed.headers["etag"] != plain.headers["etag"]
+        assert "Accept-Encoding" in packed.headers["vary"]
+        (key,) = store.scan_iter(f"{PREFIX}*")
+        stored = store.get(key)
+        assert isinstance(stored, bytes)
+        assert len(stored) < len(plain.content) / 2
+        for known in (plain, packed):
+            unchanged = await kept(client, **{"If-None-Match": known.headers["etag"]})
+            assert unchanged.status_code == 304
+
+    with_client(settings, ask)
+
+
+@pytest.mark.parametrize(
+    ("header", "takes"),
+    [
+        (b"", False),
+        (b"gzip", True),
+        (b"GZIP;q=1.0", True),
+        (b"gzip; q=0", False),
+        (b"gzip;q=0.0, *", False),
+        (b"*", True),
+        (b"br, deflate", False),
+        (b"identity, gzip;q=0.001", True),
+    ],
+)
+def test_gzip_is_sent_to_who_takes_it(header: bytes, takes: bool) -> None:
+    assert takes_gzip(header) is takes
+
+
 def test_the_envelope_knows_its_key() -> None:
-    answer = body(b'{"data":1}')
-    assert unpack("k", pack("k", answer)) == answer
-    assert unpack("other", pack("k", answer)) is None
+    for answer in (body(b'{"data":1}'), body(b'{"data":[%b]}' % b",".join([b"1"] * 2000))):
+        stored = pack("k", answer)
+        assert unpack("k", stored) == answer
+        assert unpack("other", stored) is None
+        assert unpack("k", stored[:-1]) is None
     assert unpack("k", None) is None
 
 

@@ -123,6 +123,7 @@ CACHE_STATS: dict[str, Any] = {
     "data": {
         "worker": {
             "hits": 1_940,
+            "held": 0,
             "misses": 60,
             "shared": 12,
             "garbage": 0,
