@@ -21,8 +21,9 @@ import psycopg
 from exports.naming import manifest_key, parse_key
 from resources.bucket import PREFIX, Bucket
 from resources.spill_folders import sweep_spill_folders
+from warehouse.export_jobs import get_jobs
 from warehouse.export_queue import expire, files_to_delete, record_deleted
-from warehouse.export_states import Job, State, as_job
+from warehouse.export_states import Job, State
 
 _BATCH = 500
 
@@ -99,9 +100,7 @@ def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _jobs(connection: psycopg.Connection[Any], keys: Iterable[str]) -> dict[UUID, Job]:
-    ids = sorted({parsed.job_id for key in keys if (parsed := parse_key(key))})
-    rows = connection.execute("SELECT * FROM ops.export_jobs WHERE job_id = ANY(%s)", (ids,))
-    return {job.job_id: job for job in map(as_job, rows.fetchall())}
+    return get_jobs(connection, (parsed.job_id for key in keys if (parsed := parse_key(key))))
 
 
 def _owner(key: str, jobs: dict[UUID, Job]) -> Job | None:

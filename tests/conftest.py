@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,6 +20,8 @@ from local.provision import ensure_database, provision, role_passwords
 from local.servers import EmbeddedPostgres, EmbeddedRedis, EmbeddedS3
 from pipelines.settings import Settings
 from tests.deployment import Deployment, build_deployment
+from warehouse.migrate import upgrade
+from warehouse.publish import connect
 
 LONGEST = (
     "test_backfill",
@@ -170,6 +173,23 @@ def role_url(servers: Servers) -> Callable[[str, str], str]:
         return servers.postgres.url(url.rsplit("/", 1)[1], role, password)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def urls(
+    fresh_database: Callable[..., str], role_url: Callable[[str, str], str]
+) -> tuple[str, str, str]:
+    """URLs of one migrated warehouse as owner, publisher and reader."""
+    owner = fresh_database("boxoffice_owner", connects=["boxoffice_publisher", "boxoffice_reader"])
+    upgrade(owner)
+    return owner, role_url(owner, "boxoffice_publisher"), role_url(owner, "boxoffice_reader")
+
+
+@pytest.fixture
+def owner(urls: tuple[str, str, str]) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    """A connection as owner, which may do what nobody else may."""
+    with connect(urls[0]) as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -50,7 +50,6 @@ from warehouse.export_queue import (
     request_run,
 )
 from warehouse.export_states import TRANSITIONS, Job, State, UnknownJobError
-from warehouse.migrate import upgrade
 from warehouse.publish import connect
 
 Connection = psycopg.Connection[dict[str, Any]]
@@ -68,23 +67,6 @@ REQUEST = ExportRequest(
 LEASE = timedelta(seconds=60)
 KEEP = timedelta(days=7)
 TERMINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED}
-
-
-@pytest.fixture(scope="module")
-def urls(
-    fresh_database: Callable[..., str], role_url: Callable[[str, str], str]
-) -> tuple[str, str, str]:
-    """URLs of one migrated warehouse as owner, publisher and reader."""
-    owner = fresh_database("boxoffice_owner", connects=["boxoffice_publisher", "boxoffice_reader"])
-    upgrade(owner)
-    return owner, role_url(owner, "boxoffice_publisher"), role_url(owner, "boxoffice_reader")
-
-
-@pytest.fixture
-def owner(urls: tuple[str, str, str]) -> Iterator[Connection]:
-    """A connection as owner, which may do what nobody else may."""
-    with connect(urls[0]) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -55,7 +55,6 @@ from warehouse.export_schedules import (
     settle,
 )
 from warehouse.export_states import Job
-from warehouse.migrate import upgrade
 from warehouse.publish import connect
 
 Connection = psycopg.Connection[dict[str, Any]]
@@ -68,23 +67,6 @@ ORGANIZER = Requester(role=Role.ORGANIZER, organizer_id=7)
 ADMIN = Requester(role=Role.ADMIN)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 STALE = POLICY.stale_after
-
-
-@pytest.fixture(scope="module")
-def urls(
-    fresh_database: Callable[..., str], role_url: Callable[[str, str], str]
-) -> tuple[str, str, str]:
-    """URLs of one migrated warehouse as owner, publisher and reader."""
-    owner = fresh_database("boxoffice_owner", connects=["boxoffice_publisher", "boxoffice_reader"])
-    upgrade(owner)
-    return owner, role_url(owner, "boxoffice_publisher"), role_url(owner, "boxoffice_reader")
-
-
-@pytest.fixture
-def owner(urls: tuple[str, str, str]) -> Iterator[Connection]:
-    """A connection as owner, which may do what nobody else may."""
-    with connect(urls[0]) as connection:
-        yield connection
 
 
 @pytest.fixture

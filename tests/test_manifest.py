@@ -17,7 +17,6 @@ import pytest
 from exports.columns import Description
 from exports.formats.registry import FORMATS
 from exports.manifest import (
-    ControlTotalsError,
     ManifestError,
     Verification,
     build_manifest,
@@ -28,7 +27,7 @@ from exports.manifest import (
 from exports.masking import Requester, Role
 from exports.naming import disposition, file_key, file_name, manifest_key, parse_key
 from exports.options import parse_options
-from exports.reading import ControlTotals, ExportRows
+from exports.reading import ControlTotals, ExportRows, IncompleteReadError
 from exports.requests import Catalogue, ExportRequest, validate
 from exports.spill import spill
 from exports.writing import Written, content_type, extension, write_export
@@ -254,7 +253,7 @@ def test_what_was_searched_for_is_in_the_manifest_only_for_those_who_see_it() ->
 def test_a_file_without_what_was_counted_gets_no_manifest(counted: ControlTotals) -> None:
     read = rows(asked())
     written = write(read)
-    with pytest.raises(ControlTotalsError, match="must not be used"):
+    with pytest.raises(IncompleteReadError, match="must not be used"):
         described(asked(), replace(read, totals=counted), written)
 
 

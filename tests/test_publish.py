@@ -37,16 +37,6 @@ DAY = date(2026, 3, 2)
 KEY = DAY.isoformat()
 
 
-@pytest.fixture(scope="module")
-def urls(
-    fresh_database: Callable[..., str], role_url: Callable[[str, str], str]
-) -> tuple[str, str, str]:
-    """URLs of one migrated warehouse as owner, publisher and reader."""
-    owner = fresh_database("boxoffice_owner", connects=["boxoffice_publisher", "boxoffice_reader"])
-    upgrade(owner)
-    return owner, role_url(owner, "boxoffice_publisher"), role_url(owner, "boxoffice_reader")
-
-
 @pytest.fixture
 def warehouse(urls: tuple[str, str, str]) -> Iterator[psycopg.Connection[dict[str, object]]]:
     """A connection as publisher to an emptied warehouse."""

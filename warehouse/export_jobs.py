@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -180,6 +180,14 @@ def get_job(connection: psycopg.Connection[Any], job_id: UUID, requester: str | 
     return owned(row, job_id, requester)
 
 
+def get_jobs(connection: psycopg.Connection[Any], job_ids: Iterable[UUID]) -> dict[UUID, Job]:
+    """Those jobs that there are, by their id."""
+    rows = connection.execute(
+        "SELECT * FROM ops.export_jobs WHERE job_id = ANY(%s)", (sorted(set(job_ids)),)
+    ).fetchall()
+    return {job.job_id: job for job in map(as_job, rows)}
+
+
 def list_jobs(
     connection: psycopg.Connection[Any],
     requester: str,
@@ -192,10 +200,7 @@ def list_jobs(
         after: ``next`` of the page before.
     """
     rows = connection.execute(
-        """SELECT * FROM ops.export_jobs
-        WHERE requester = %(requester)s
-          AND (%(at)s::timestamptz IS NULL OR (created_at, job_id) < (%(at)s, %(id)s::uuid))
-        ORDER BY created_at DESC, job_id DESC LIMIT %(limit)s""",
+        statement("list_export_jobs"),
         {
             "requester": requester,
             "at": after[0] if after else None,
@@ -209,11 +214,7 @@ def list_jobs(
 
 def history(connection: psycopg.Connection[Any], job_id: UUID) -> list[Event]:
     """Everything that happened to a job, in order."""
-    rows = connection.execute(
-        """SELECT transition, from_state, to_state, attempt, run_id, detail, happened_at
-        FROM ops.export_job_events WHERE job_id = %s ORDER BY event_id""",
-        (job_id,),
-    ).fetchall()
+    rows = connection.execute(statement("export_job_history"), {"job_id": job_id}).fetchall()
     return [
         Event(
             **row
@@ -328,11 +329,13 @@ def find_shareable(
     Its requester may be another, but has the same role and scope.
     """
     row = connection.execute(
-        """SELECT * FROM ops.export_jobs
-        WHERE content_hash = %s AND data_version = %s AND state = 'succeeded' AND job_id <> %s
-          AND expires_at >= clock_timestamp() + %s
-        ORDER BY expires_at DESC, job_id LIMIT 1""",
-        (job.content_hash, data_version, job.job_id, keep),
+        statement("shareable_export_job"),
+        {
+            "job_id": job.job_id,
+            "content_hash": job.content_hash,
+            "data_version": data_version,
+            "keep": keep,
+        },
     ).fetchone()
     return as_job(row) if row else None
 
@@ -357,9 +360,8 @@ def finish_shared(
             raise _cancelled(job)
         # Locked, so that it does not expire before this job is seen to use its file as well.
         row = connection.execute(
-            """SELECT * FROM ops.export_jobs
-            WHERE job_id = %s AND state = 'succeeded' AND content_hash = %s FOR SHARE""",
-            (source.job_id, job.content_hash),
+            statement("lock_shareable_export_job"),
+            {"job_id": source.job_id, "content_hash": job.content_hash},
         ).fetchone()
         if row is None:
             raise FileGoneError(f"export {source.job_id} has no file to share any more")

@@ -105,10 +105,7 @@ def expire(connection: psycopg.Connection[Any], limit: int = 100) -> list[Job]:
     """Mark succeeded jobs whose file has been kept long enough; ``files_to_delete`` comes next."""
     with connection.transaction():
         rows = connection.execute(
-            """SELECT * FROM ops.export_jobs
-            WHERE state = 'succeeded' AND expires_at <= clock_timestamp()
-            ORDER BY expires_at, job_id LIMIT %s FOR UPDATE SKIP LOCKED""",
-            (limit,),
+            statement("lock_expired_export_jobs"), {"limit": limit}
         ).fetchall()
         return [move(connection, as_job(row), Transition.EXPIRE, {}) for row in rows]
 
@@ -127,8 +124,6 @@ def record_deleted(connection: psycopg.Connection[Any], file_key: str) -> list[J
     """
     with connection.transaction():
         rows = connection.execute(
-            """SELECT * FROM ops.export_jobs WHERE state = 'expired' AND file_key = %s
-            ORDER BY job_id FOR UPDATE""",
-            (file_key,),
+            statement("lock_export_jobs_of_file"), {"file_key": file_key}
         ).fetchall()
         return [move(connection, as_job(row), Transition.DELETE_FILE, {}) for row in rows]

@@ -213,10 +213,7 @@ def list_schedules(
         after: ``next`` of the page before.
     """
     rows = connection.execute(
-        """SELECT * FROM ops.export_schedules
-        WHERE owner = %(owner)s AND ended_at IS NULL
-          AND (%(at)s::timestamptz IS NULL OR (created_at, schedule_id) < (%(at)s, %(id)s::uuid))
-        ORDER BY created_at DESC, schedule_id DESC LIMIT %(limit)s""",
+        statement("list_export_schedules"),
         {
             "owner": owner,
             "at": after[0] if after else None,
@@ -231,10 +228,7 @@ def list_schedules(
 
 def list_every_schedule(connection: psycopg.Connection[Any]) -> list[Schedule]:
     """Every account's recurring exports, the next due first: for operators."""
-    rows = connection.execute(
-        """SELECT * FROM ops.export_schedules WHERE ended_at IS NULL
-        ORDER BY next_due_at NULLS LAST, schedule_id"""
-    ).fetchall()
+    rows = connection.execute(statement("list_every_export_schedule")).fetchall()
     return [Schedule(**row) for row in rows]
 
 
@@ -309,12 +303,7 @@ def end_schedule(
 
 def due(connection: psycopg.Connection[Any], limit: int) -> list[Schedule]:
     """Recurring exports that are due, the longest due first."""
-    rows = connection.execute(
-        """SELECT * FROM ops.export_schedules
-        WHERE paused_at IS NULL AND next_due_at <= clock_timestamp()
-        ORDER BY next_due_at, schedule_id LIMIT %s""",
-        (limit,),
-    ).fetchall()
+    rows = connection.execute(statement("due_export_schedules"), {"limit": limit}).fetchall()
     return [Schedule(**row) for row in rows]
 
 
@@ -328,10 +317,7 @@ def fire(connection: psycopg.Connection[Any], policy: Policy, schedule_id: UUID)
     """
     with connection.transaction():
         row = connection.execute(
-            """SELECT * FROM ops.export_schedules
-            WHERE schedule_id = %s AND paused_at IS NULL AND next_due_at <= clock_timestamp()
-            FOR UPDATE SKIP LOCKED""",
-            (schedule_id,),
+            statement("lock_due_export_schedule"), {"schedule_id": schedule_id}
         ).fetchone()
         if row is None:
             return None

@@ -17,6 +17,8 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from warehouse.statements import statement
+
 
 class State(StrEnum):
     """Where a job is."""
@@ -205,10 +207,16 @@ def record(
 ) -> None:
     """Append to the history of a job, which is in its new state."""
     connection.execute(
-        """INSERT INTO ops.export_job_events
-            (job_id, transition, from_state, to_state, attempt, run_id, detail)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)""",
-        (job.job_id, transition, from_state, job.state, job.attempt, run_id, detail),
+        statement("insert_export_job_event"),
+        {
+            "job_id": job.job_id,
+            "transition": transition,
+            "from_state": from_state,
+            "to_state": job.state,
+            "attempt": job.attempt,
+            "run_id": run_id,
+            "detail": detail,
+        },
     )
 
 
