@@ -80,6 +80,11 @@ MORE_ALLOWED = [
     "SELECT reporting.events.name FROM reporting.events",
     "SELECT x.column1 FROM (VALUES (1), (2)) x",
     (
+        "SELECT day.day, n.upper, o.ordinality FROM generate_series(1, 2) day,"
+        " unnest(ARRAY['a']) n, unnest(ARRAY[1]) WITH ORDINALITY o"
+    ),
+    "SELECT j.key, j.value FROM json_each('{}') j",
+    (
         "SELECT s.count, s.date FROM (SELECT count(*), date(starts_at) FROM reporting.events"
         " GROUP BY date(starts_at)) s"
     ),
@@ -134,6 +139,25 @@ ALIKE = [
     ("SELECT e.pg_typeof FROM reporting.events e", "catalog function"),
     ("SELECT s.pg_stop FROM (SELECT 1 AS pg_stop) s", "name of Postgres's own"),
     ("SELECT purge_by_row(e) FROM reporting.events e", "call"),
+    # a function of one value looks like the column of a table that is one value
+    *(
+        (f"SELECT {sql}", "function of a value")
+        for sql in (
+            "k.f FROM unnest(ARRAY['x']) k, (SELECT 1 AS f) y",
+            "(k).f FROM unnest(ARRAY['x']) k, (SELECT 1 AS f) y",
+            "unnest.f FROM unnest(ARRAY['x']), (SELECT 1 AS f) y",
+            "(SELECT unnest.f FROM unnest(ARRAY['x'])) FROM (SELECT 1 AS f) unnest",
+            "(SELECT k.f FROM unnest(ARRAY['x']) k) FROM unnest(ARRAY['x']) k(f)",
+            "(SELECT k.f FROM unnest(ARRAY['x']) k) FROM reporting.events k(f)",
+            "f.f FROM unnest(ARRAY['x']) f(c)",
+            "v.f FROM (SELECT 'x'::text v, 1 AS f) y, LATERAL CAST(y.v AS text)",
+            "(c).f FROM (SELECT 'x'::text c) x, (SELECT 1 AS f) y",
+            "(x).f FROM (SELECT 'x'::text x) x, (SELECT 1 AS f) y",
+            "(upper).f FROM (SELECT upper('x')) upper, (SELECT 1 AS f) y",
+            "(reporting.c).f FROM (SELECT 'x'::text c) reporting, (SELECT 1 AS f) y",
+            "(name).f FROM reporting.events e(id, org, name), (SELECT 1 AS f) y",
+        )
+    ),
     # a name of WITH that is not visible is a table of the catalog
     ("WITH pg_user AS (SELECT * FROM pg_user) SELECT * FROM pg_user", "itself"),
     ("WITH x AS (SELECT * FROM x) SELECT * FROM x", "itself"),

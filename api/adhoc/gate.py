@@ -12,7 +12,7 @@ was checked. The role that runs it can write nothing even if all of this is wron
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from pglast import ast, parser
 from pglast.enums import A_Expr_Kind, SQLValueFunctionOp, SubLinkType
 
 from api.adhoc import allowed
+from api.adhoc.tree import children, names_of, position_of, statement_name
 
 MAX_CHARACTERS = 20_000
 MAX_TOKENS = 3_000  # a tree is never deeper than this; the parser's own stack holds six times it
@@ -62,20 +63,8 @@ _NODE_REASONS = {
     "CTECycleClause": "CYCLE is not allowed",
     "ColumnDef": "column definitions after a function are not allowed",
 }
-_STATEMENTS = {
-    "AlterRoleSetStmt": "ALTER ROLE",
-    "CallStmt": "CALL",
-    "CopyStmt": "COPY",
-    "CreateTableAsStmt": "CREATE TABLE AS",
-    "DeleteStmt": "DELETE",
-    "ExplainStmt": "EXPLAIN",
-    "InsertStmt": "INSERT",
-    "MergeStmt": "MERGE",
-    "TransactionStmt": "transaction control",
-    "UpdateStmt": "UPDATE",
-    "VariableSetStmt": "SET",
-    "VariableShowStmt": "SHOW",
-}
+_HARMLESS = allowed.FUNCTIONS | allowed.TYPES | allowed.IMPLICIT_NAMES
+"""Names that a column may have, and that do no harm where Postgres takes them for a function."""
 
 # Its stubs call every field of a node optional; what is there depends on the grammar.
 _Node = Any
@@ -144,7 +133,7 @@ def check(sql: str, relations: Relations, schema: str = "reporting") -> Checked:
     tree = statement.stmt
     if not isinstance(tree, ast.SelectStmt):
         raise RefusedError(
-            f"{_statement_name(tree)} is not allowed: write one SELECT", statement.stmt_location + 1
+            f"{statement_name(tree)} is not allowed: write one SELECT", statement.stmt_location + 1
         )
     reading = _Reading(relations, schema)
     reading.check(tree)
@@ -245,31 +234,6 @@ def _syntax_error(error: parser.ParseError) -> RefusedError:
     return RefusedError(f"not valid SQL: {message}", None if index is None else index + 1)
 
 
-def _statement_name(node: _Node) -> str:
-    name = type(node).__name__
-    words = re.sub(r"(?<!^)(?=[A-Z])", " ", name.removesuffix("Stmt")).upper()
-    return _STATEMENTS.get(name, words)
-
-
-def _position(node: _Node) -> int | None:
-    location = getattr(node, "location", None)
-    return location + 1 if isinstance(location, int) and location >= 0 else None
-
-
-def _children(node: _Node) -> Iterator[_Node]:
-    pending: list[Any] = [getattr(node, name) for name in node]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, ast.Node):
-            yield value
-        elif isinstance(value, tuple):
-            pending.extend(value)
-
-
-def _names(parts: Iterable[_Node] | None) -> tuple[str, ...]:
-    return tuple(str(part.sval) for part in parts or () if isinstance(part, ast.String))
-
-
 @dataclass
 class _Reading:
     """One statement being compared with the lists, node by node, without recursion."""
@@ -280,7 +244,10 @@ class _Reading:
     _derived: set[str] = field(default_factory=set)
     _columns_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _declared: set[str] = field(default_factory=set)
-    _attributes: list[tuple[tuple[str, ...], _Node]] = field(default_factory=list)
+    _column_names: set[str] = field(default_factory=set)
+    _scalars: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _tables: Counter[str] = field(default_factory=Counter)
+    _attributes: list[tuple[tuple[str, ...], _Node, bool]] = field(default_factory=list)
 
     def check(self, tree: ast.SelectStmt) -> None:
         """Raise :class:`RefusedError` for the first thing that is not listed."""
@@ -288,24 +255,24 @@ class _Reading:
         while pending:
             node, ctes, depth = pending.pop()
             if depth > MAX_DEPTH:
-                raise RefusedError("the statement is nested too deeply", _position(node))
+                raise RefusedError("the statement is nested too deeply", position_of(node))
             name = type(node).__name__
             if name not in allowed.NODES:
-                raise RefusedError(_node_reason(node), _position(node))
+                raise RefusedError(_node_reason(node), position_of(node))
             rule = getattr(self, f"_{name.lower()}", None)
             if rule is not None:
                 rule(node, ctes)
             if isinstance(node, ast.SelectStmt):
                 pending += ((child, seen, depth + 1) for child, seen in _scopes(node, ctes))
             else:
-                pending += ((child, ctes, depth + 1) for child in _children(node))
+                pending += ((child, ctes, depth + 1) for child in children(node))
         # Only now every alias is known.
-        for names, node in self._attributes:
-            self._check_attribute(names, node)
+        for names, node, in_brackets in self._attributes:
+            self._check_attribute(names, node, in_brackets)
 
     def _rangevar(self, node: _Node, ctes: frozenset[str]) -> None:
         name = node.relname
-        position = _position(node)
+        position = position_of(node)
         columns: set[str] | None = None
         if node.catalogname is not None:
             raise RefusedError("a table is written as schema.table, without a database", position)
@@ -330,100 +297,137 @@ class _Reading:
             self.used.add(name)
             columns = set(self.relations[name])
             self._declared |= columns
+            self._column_names |= columns
+        if node.alias is None:
+            self._tables[name] += 1
         alias = node.alias.aliasname if node.alias else name
         if columns is None:
             self._derived.add(alias)
         else:
-            renamed = _names(node.alias.colnames if node.alias else None)
+            renamed = names_of(node.alias.colnames if node.alias else None)
             self._columns_of[alias] |= columns.union(renamed)
 
     def _rangesubselect(self, node: _Node, _: frozenset[str]) -> None:
         if node.alias is not None:
             self._derived.add(node.alias.aliasname)
 
-    _rangefunction = _joinexpr = _rangesubselect
+    _joinexpr = _rangesubselect
+
+    def _rangefunction(self, node: _Node, _: frozenset[str]) -> None:
+        """Note a table that may be one value, and its columns."""
+        if node.alias is not None:
+            name = node.alias.aliasname
+            self._scalars[name] |= set(names_of(node.alias.colnames)) or {name}
+            self._column_names.add(name)
+            return
+        for called, *_rest in node.functions:
+            if not isinstance(called, ast.FuncCall):
+                raise RefusedError("name what is in FROM: … AS name", position_of(called))
+            name = names_of(called.funcname)[-1]
+            self._scalars[name].add(name)
+            self._tables[name] += 1
 
     def _alias(self, node: _Node, _: frozenset[str]) -> None:
-        self._declare(node, node.aliasname, *_names(node.colnames))
+        self._declare(node, node.aliasname, *names_of(node.colnames))
+        self._column_names |= set(names_of(node.colnames))
+        self._tables[node.aliasname] += 1
 
     def _restarget(self, node: _Node, _: frozenset[str]) -> None:
         if node.name is not None:
             self._declare(node, node.name)
+            self._column_names.add(node.name)
 
     def _commontableexpr(self, node: _Node, _: frozenset[str]) -> None:
-        self._declare(node, node.ctename, *_names(node.aliascolnames))
+        self._declare(node, node.ctename, *names_of(node.aliascolnames))
+        self._column_names |= set(names_of(node.aliascolnames))
         if not isinstance(node.ctequery, ast.SelectStmt):
             raise RefusedError(
-                f"{_statement_name(node.ctequery)} in WITH is not allowed: only SELECT is",
-                _position(node),
+                f"{statement_name(node.ctequery)} in WITH is not allowed: only SELECT is",
+                position_of(node),
             )
 
     def _declare(self, node: _Node, *names: str) -> None:
         for name in names:
             if name.lower().startswith("pg_"):
                 raise RefusedError(
-                    f"the name {name} is Postgres's own: use another", _position(node)
+                    f"the name {name} is Postgres's own: use another", position_of(node)
                 )
         self._declared |= set(names)
 
     def _columnref(self, node: _Node, _: frozenset[str]) -> None:
-        names = _names(node.fields)
+        names = names_of(node.fields)
         if len(names) != len(node.fields):  # it ends with *
             if len(names) > 2 or (len(names) == 2 and names[0] != self.schema):
-                raise RefusedError("write table.* or *", _position(node))
+                raise RefusedError("write table.* or *", position_of(node))
             return
         if names[-1] in allowed.SYSTEM_COLUMNS:
-            raise RefusedError(f"{names[-1]} is a system column", _position(node))
+            raise RefusedError(f"{names[-1]} is a system column", position_of(node))
         if len(names) > 1:
-            self._attributes.append((names, node))
+            self._attributes.append((names, node, False))
 
     def _a_indirection(self, node: _Node, _: frozenset[str]) -> None:
         """Refuse (row).name where name could be a function: Postgres would call it."""
         fields = [part for part in node.indirection if isinstance(part, ast.String)]
         if not fields:
             return
-        names = _names(fields)
+        names = names_of(fields)
         of = node.arg
         if isinstance(of, ast.FuncCall) and names in {("key",), ("value",)}:
             return
         if isinstance(of, ast.ColumnRef) and len(names) == 1 and node.indirection[0] == fields[0]:
-            self._attributes.append(((*_names(of.fields), *names), of))
+            self._attributes.append(((*names_of(of.fields), *names), of, True))
             if names[-1] not in allowed.SYSTEM_COLUMNS:
                 return
         raise RefusedError(
-            f"(…).{names[0]} is not allowed: name columns as table.column", _position(of)
+            f"(…).{names[0]} is not allowed: name columns as table.column", position_of(of)
         )
 
-    def _check_attribute(self, names: tuple[str, ...], node: _Node) -> None:
-        """Refuse table.name unless name is a column: a function of a row is called alike."""
+    def _check_attribute(self, names: tuple[str, ...], node: _Node, in_brackets: bool) -> None:
+        """Refuse table.name unless name is a column: a function of a row is called alike.
+
+        Postgres has no function of any row that is not harmless, but many of a single value: where
+        ``table`` may be one, ``name`` must be known to be its column, or harmless as a function.
+        """
         if len(names) == 3 and names[0] == self.schema:
             names = names[1:]
         if len(names) > 2:
             raise RefusedError(
-                f"{'.'.join(names)} is not a column: write table.column", _position(node)
+                f"{'.'.join(names)} is not a column: write table.column", position_of(node)
             )
         table, column = names
-        known = self._columns_of.get(table, set())
-        if table in self._derived or table not in self._columns_of:
-            known = known.union(
-                self._declared, allowed.FUNCTIONS, allowed.TYPES, allowed.IMPLICIT_NAMES
-            )
+        known = set(self._columns_of.get(table, ()))
+        if table in self._derived or table in self._scalars or not known:
+            known |= _HARMLESS
+        if table in self._derived:
+            known |= self._declared
+        # (name) is a column first, and only then a table.
+        if in_brackets and table in self._column_names | _HARMLESS:
+            known = set(_HARMLESS)
+        elif table in self._scalars:
+            is_only_one = self._tables[table] == 1
+            known = self._scalars[table] | _HARMLESS if is_only_one else set(_HARMLESS)
         if column not in known and not re.fullmatch(r"column\d+", column):
-            raise RefusedError(f"{table} has no column {column}", _position(node))
+            raise RefusedError(
+                f"{table} has no column {column}, or it cannot be told from a function: give"
+                " each table a name of its own, and write table.column without brackets",
+                position_of(node),
+            )
 
     def _funccall(self, node: _Node, _: frozenset[str]) -> None:
-        *schema, name = _names(node.funcname)
+        *schema, name = names_of(node.funcname)
         if schema not in ([], ["pg_catalog"]) or name not in allowed.FUNCTIONS:
             raise RefusedError(
-                f"function {'.'.join([*schema, name])} is not allowed", _position(node)
+                f"function {'.'.join([*schema, name])} is not allowed", position_of(node)
             )
 
     def _typename(self, node: _Node, _: frozenset[str]) -> None:
-        *schema, name = _names(node.names) or ("?",)
+        *schema, name = names_of(node.names) or ("?",)
         if schema not in ([], ["pg_catalog"]) or name not in allowed.TYPES:
-            raise RefusedError(f"type {'.'.join([*schema, name])} is not allowed", _position(node))
+            raise RefusedError(
+                f"type {'.'.join([*schema, name])} is not allowed", position_of(node)
+            )
         if node.setof or node.pct_type:
-            raise RefusedError("SETOF and %TYPE are not allowed", _position(node))
+            raise RefusedError("SETOF and %TYPE are not allowed", position_of(node))
 
     def _a_expr(self, node: _Node, _: frozenset[str]) -> None:
         if node.kind not in _BETWEEN:
@@ -437,25 +441,25 @@ class _Reading:
         self._check_operator(node.useOp, node)
 
     def _check_operator(self, parts: Iterable[_Node] | None, node: _Node) -> None:
-        names = _names(parts)
+        names = names_of(parts)
         if not names:  # IN and ORDER BY without one
             return
         *schema, name = names
         if schema not in ([], ["pg_catalog"]) or name not in allowed.OPERATORS:
             raise RefusedError(
-                f"operator {'.'.join([*schema, name])} is not allowed", _position(node)
+                f"operator {'.'.join([*schema, name])} is not allowed", position_of(node)
             )
 
     def _sqlvaluefunction(self, node: _Node, _: frozenset[str]) -> None:
         if node.op not in _CLOCK:
             name = node.op.name.removeprefix("SVFOP_").lower()
-            raise RefusedError(f"{name} is not allowed", _position(node))
+            raise RefusedError(f"{name} is not allowed", position_of(node))
 
     def _collateclause(self, node: _Node, _: frozenset[str]) -> None:
-        *schema, name = _names(node.collname)
+        *schema, name = names_of(node.collname)
         if schema not in ([], ["pg_catalog"]) or name not in allowed.COLLATIONS:
             raise RefusedError(
-                f"collation {'.'.join([*schema, name])} is not allowed", _position(node)
+                f"collation {'.'.join([*schema, name])} is not allowed", position_of(node)
             )
 
 
@@ -469,7 +473,7 @@ def _scopes(select: _Node, ctes: frozenset[str]) -> Iterator[tuple[_Node, frozen
         for query in queries:
             yield query, visible
             visible = visible | {query.ctename}
-    for child in _children(select):
+    for child in children(select):
         if not isinstance(child, ast.WithClause):
             yield child, visible
 
@@ -479,5 +483,5 @@ def _node_reason(node: _Node) -> str:
     if name.startswith("Xml"):
         return "XML functions are not allowed"
     if name.endswith("Stmt"):
-        return f"{_statement_name(node)} is not allowed: only SELECT is"
+        return f"{statement_name(node)} is not allowed: only SELECT is"
     return _NODE_REASONS.get(name, f"this part of SQL ({name}) is not allowed")
