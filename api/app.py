@@ -6,14 +6,17 @@ Belongs here: assembly. Does not belong here: anything that could be tested with
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import Response
 
-from api import problems
+from api import problems, response_headers
+from api.adhoc.runner import UnfitConnectionError
 from api.cache import AnswerCache
 from api.calls import Calls
 from api.database import Database
@@ -33,8 +36,9 @@ from api.routes import (
 from api.tokens import Tokens
 from pipelines.settings import Settings, get_settings
 
+_LOG = logging.getLogger("boxoffice.api")
+_MENDED_SECONDS = 300
 VERSION = "1"
-_MAX_BODY_BYTES = 256 * 1024
 _DESCRIPTION = (
     "Reads the finished tables of Box Office. Every answer is `{data, meta}`; money is an integer "
     "of minor units with its decimal text; errors are RFC 9457 problem details."
@@ -120,19 +124,30 @@ def create_app(settings: Settings, routers: Sequence[APIRouter] = ROUTERS) -> Fa
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=_MAX_BODY_BYTES,
     )
     app.state.services = services
     table = Table()
     app.add_middleware(Front, services=lambda: services, table=table)
     app.add_middleware(Observed, metrics=lambda: services.metrics, access_log=access_log)
     problems.install(app)
+    app.add_exception_handler(UnfitConnectionError, _unfit)
     for router in routers:
         app.include_router(router)
         if isinstance(router, Calls):
             router.enter(table)
     _describe(app)
     return app
+
+
+async def _unfit(request: Request, error: Exception) -> Response:
+    """Ad-hoc SQL is set up so that it would not be safe: its operator is told, nobody else."""
+    _LOG.error("ad-hoc SQL is refused to everybody: %s", error)
+    return await problems.handle(
+        request,
+        problems.unavailable(
+            "Ad-hoc SQL is not available: the deployment has to be mended first.", _MENDED_SECONDS
+        ),
+    )
 
 
 def _describe(app: FastAPI) -> None:
@@ -147,6 +162,7 @@ def _describe(app: FastAPI) -> None:
             components["securitySchemes"] = {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             }
+            response_headers.describe(schema)
             app.openapi_schema = schema
         return app.openapi_schema
 

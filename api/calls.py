@@ -255,6 +255,8 @@ class Calls(APIRouter):
         responses = problems.openapi(*_ANY, *problem_kinds)
         if method == "GET":
             responses[304] = _UNCHANGED
+        else:
+            responses |= problems.openapi(Kind.TOO_LARGE)
 
         def add(endpoint: Any) -> Any:
             setattr(endpoint, _ATTRIBUTE, call)

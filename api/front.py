@@ -16,8 +16,9 @@ from functools import lru_cache
 from re import Pattern
 from typing import TYPE_CHECKING, Literal
 
+from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.answers import MEDIA_TYPES, Variant, variant_of
 from api.cache import Body
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 RateClass = Literal["read", "heavy", "export", "sql"]
 Cached = Literal["scope", "account", "never"]
 Headers = list[tuple[bytes, bytes]]
+MAX_BODY_BYTES = 256 * 1024
 _REMEMBERED_PATHS = 4096
 _SHARED_HEADERS = [
     (b"cache-control", b"private, no-cache"),
@@ -87,6 +89,7 @@ class _Asked:
     accept: bytes = b"*/*"
     encodings: bytes = b""
     condition: bytes | None = None
+    length: bytes = b"0"
 
 
 class Table:
@@ -176,7 +179,7 @@ class Front:
                 await respond(send, answer, admitted)
                 return
         scope["boxoffice.admitted"] = admitted
-        await self._app(scope, receive, send)
+        await self._app(scope, _bounded(asked, receive), send)
 
 
 async def respond(send: Send, answer: Body, admitted: Admitted) -> None:
@@ -224,7 +227,31 @@ def _asked(scope: Scope) -> _Asked:
             asked.encodings = value
         elif name == b"if-none-match":
             asked.condition = value
+        elif name == b"content-length":
+            asked.length = value
     return asked
+
+
+def _bounded(asked: _Asked, receive: Receive) -> Receive:
+    """The body, if it is no longer than it may be.
+
+    Raises:
+        HTTPException: it says that it is; what is returned raises it once it is.
+    """
+    too_large = HTTPException(413)
+    if asked.length.isdigit() and int(asked.length) > MAX_BODY_BYTES:
+        raise too_large
+    received = 0
+
+    async def bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_BODY_BYTES:
+            raise too_large
+        return message
+
+    return bounded
 
 
 async def _authenticate(asked: _Asked, services: Services) -> Principal:

@@ -151,6 +151,7 @@ def _from_http(error: HTTPException) -> Problem:
     detail = {
         Kind.NOT_FOUND: "There is no such path.",
         Kind.METHOD_NOT_ALLOWED: "The path is known, not with this method; see `Allow`.",
+        Kind.TOO_LARGE: "Bodies have up to 256 KiB.",
     }.get(kind, kind.title)
     return Problem(kind, f"{detail.rstrip('.')}.", headers=error.headers)
 

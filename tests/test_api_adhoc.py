@@ -175,8 +175,10 @@ def test_a_role_that_may_do_more_runs_nothing_and_tells_callers_nothing(
     powerful = settings.model_copy(update={"warehouse_adhoc_url": settings.warehouse_owner_url})
     with serving(powerful, adhoc.router) as api:
         response = ask(api, REVENUE)
-    assert response.status_code == 500
-    assert "role" not in response.json()["detail"]
+    assert (response.status_code, response.headers["retry-after"]) == (503, "300")
+    assert response.json()["type"] == "urn:boxoffice:problem:unavailable"
+    for internal in ("role", "boxoffice_owner", "schema"):
+        assert internal not in response.text
     assert records(settings)[-1]["outcome"] == "failed"
 
 

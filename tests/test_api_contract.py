@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +28,8 @@ from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
 from api.answers import MEDIA_TYPES
+from api.front import MAX_BODY_BYTES
+from api.response_headers import HEADERS
 from api.routes import export_schedules, exports
 from exports.masking import Role
 from tests.api_platform import FIRST, LAST, Platform, published_platform
@@ -102,11 +104,6 @@ def known(platform: Platform) -> dict[str, Any]:
     }
 
 
-NO_TABLE = {
-    "/api/v1/admin/reports/schedules",
-    "/api/v1/admin/reports/schedules/{schedule}",
-}
-"""Answers with no flat form."""
 BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/admin/sql": {"sql": "SELECT currency FROM reporting.daily_metrics LIMIT 2"},
     exports.ADMIN: {"type": "attendees"},
@@ -269,13 +266,13 @@ def test_tables_are_documented_where_they_are_answered(
     api: Api, document: dict[str, Any], known: dict[str, Any]
 ) -> None:
     checked = 0
+    recurring = api.call("POST", export_schedules.ADMIN, json=BODIES[export_schedules.ADMIN])
+    schedule = recurring.json()["data"]["schedule_id"]
     for path, methods in document["paths"].items():
         if "get" not in methods or not path.startswith("/api/") or "export" in path:
             continue
         described = methods["get"]["responses"]
-        if path in NO_TABLE:
-            continue
-        in_path, query = parameters(methods["get"], known)
+        in_path, query = parameters(methods["get"], known | {"schedule": schedule})
         for media_type in MEDIA_TYPES.values():
             headers = api.client.as_() | {"Accept": media_type}
             response = api.call("GET", path.format(**in_path), params=query, headers=headers)
@@ -289,3 +286,49 @@ def test_tables_are_documented_where_they_are_answered(
             assert "304" in described
             checked += 1
     assert checked > 5
+
+
+def test_what_is_too_large_is_a_problem_like_any_other(
+    api: Api, document: dict[str, Any], callers: dict[str, dict[str, str]]
+) -> None:
+    url, headers = "/api/v1/admin/sql", {"Content-Type": "application/json"}
+    content = b'{"sql": "' + b"x" * MAX_BODY_BYTES + b'"}'
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(content), 65_536):
+            yield content[start : start + 65_536]
+
+    for body in (content, pieces()):  # with its length, and without
+        given = headers | callers["admin"]
+        response = api.run(lambda client, b=body, h=given: client.post(url, content=b, headers=h))
+        assert response.status_code == 413
+        assert response.headers["content-type"] == "application/problem+json"
+        problem = response.json()
+        assert problem["type"] == "urn:boxoffice:problem:too-large"
+        assert "256 KiB" in problem["detail"]
+        assert problem["request_id"] == response.headers["x-request-id"]
+        assert response.headers["ratelimit-limit"]
+    nobody = api.run(lambda client: client.post(url, content=content, headers=headers))
+    assert nobody.status_code == 401
+    for path, methods in document["paths"].items():
+        for method in methods.keys() & {"post", "delete"}:
+            assert "413" in methods[method]["responses"], path
+
+
+def test_the_headers_of_answers_are_documented(
+    api: Api, document: dict[str, Any], callers: dict[str, dict[str, str]]
+) -> None:
+    limits = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}
+    for url in ("/healthz", "/api/v1/definitions", "/api/v1/admin/cache/stats"):
+        for caller in ("admin", "nobody"):
+            response = api.call("GET", url, headers=callers[caller])
+            described = document["paths"][url]["get"]["responses"][str(response.status_code)]
+            sent = {name for name in HEADERS if name in response.headers}
+            assert sent <= described["headers"].keys(), (url, caller)
+            assert "X-Request-ID" in sent
+            assert (limits <= sent) == (limits <= described["headers"].keys())
+    operation = document["paths"]["/api/v1/definitions"]["get"]["responses"]
+    assert "ETag" in operation["200"]["headers"]
+    assert operation["429"]["headers"].keys() >= {"Retry-After", *limits}
+    for name, header in document["components"]["headers"].items():
+        assert header["description"], name

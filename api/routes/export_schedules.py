@@ -145,6 +145,7 @@ def _lists(path: str, access: Access) -> None:
         access=access,
         shows=list[dict[str, Any]],
         example={"data": [_SCHEDULE], "meta": _META | {"next": None}},
+        tabular=True,
     )
     async def own_recurring_exports(
         read: Read, parts: Parts, caller: Caller, query: Annotated[Page, Query()]

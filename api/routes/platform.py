@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import Field
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from api.answers import Answer, meta, record
@@ -27,6 +29,9 @@ from metrics.registry import METRICS, RATIOS, Distinct
 from warehouse.freshness import read_freshness
 from warehouse.periods import bucket_name, read_states
 from warehouse.proofs import last_proofs, prove_now
+
+if TYPE_CHECKING:
+    from api.app import Services
 
 _LOG = logging.getLogger("boxoffice.api")
 _ALL = tuple(DATASETS)
@@ -67,7 +72,9 @@ async def definitions() -> Answer:
         }
         for ratio in RATIOS.values()
     ]
-    return Answer({"metrics": found, "ratios": ratios}, {}, table=lambda: found)
+    data = {"metrics": found, "ratios": ratios}
+    version = blake2b(to_json(data), digest_size=8).hexdigest()
+    return Answer(data, {"data_version": version}, table=lambda: found)
 
 
 @router.action(
@@ -220,7 +227,7 @@ async def cache_stats(parts: Parts) -> Answer:
         data["redis_keys"] = await parts.link.call("DBSIZE")
     except NoAnswerError:
         data["redis"] = "does not answer"
-    return Answer(data, {})
+    return Answer(data, _now(parts))
 
 
 @router.action(
@@ -237,7 +244,15 @@ async def clear_cache(parts: Parts, caller: Caller) -> Answer:
     except NoAnswerError:
         raise unavailable("Redis does not answer; nothing can be cleared.") from None
     _LOG.warning("cache cleared by %s: %d answers", caller.role.value, deleted)
-    return Answer({"deleted": deleted}, {})
+    return Answer({"deleted": deleted}, _now(parts))
+
+
+def _now(parts: Services) -> dict[str, Any]:
+    return {
+        "time_zone": parts.settings.time_zone,
+        "as_of": datetime.now(UTC),
+        "workers": parts.settings.api_workers,
+    }
 
 
 @router.get("/admin/cache/clear", include_in_schema=False, response_model=None)

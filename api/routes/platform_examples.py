@@ -19,6 +19,12 @@ _META: dict[str, Any] = {
     "definitions": DEFINITIONS,
 }
 
+_WORKERS: dict[str, Any] = {
+    "time_zone": "Africa/Nairobi",
+    "as_of": "2026-03-10T08:00:00Z",
+    "workers": 2,
+}
+
 DEFINITIONS_EXAMPLE: dict[str, Any] = {
     "data": {
         "metrics": [
@@ -41,7 +47,7 @@ DEFINITIONS_EXAMPLE: dict[str, Any] = {
             }
         ],
     },
-    "meta": {},
+    "meta": {"data_version": "b3a1f08a52d9c7e4"},
 }
 
 FRESHNESS: dict[str, Any] = {
@@ -138,10 +144,10 @@ CACHE_STATS: dict[str, Any] = {
         "redis_max_bytes": 268_435_456,
         "redis_keys": 64,
     },
-    "meta": {},
+    "meta": _WORKERS,
 }
 
-CACHE_CLEARED: dict[str, Any] = {"data": {"deleted": 60}, "meta": {}}
+CACHE_CLEARED: dict[str, Any] = {"data": {"deleted": 60}, "meta": _WORKERS}
 
 INDEXES: dict[str, Any] = {
     "data": {
