@@ -26,7 +26,7 @@ from api.periods import NOT_LOADED, Coverage
 from api.problems import Kind, Problem
 from api.publications import Shelf
 from metrics.money import exponent
-from metrics.registry import METRICS, MONEY, Distinct
+from metrics.registry import METRICS, MONEY, RATIOS, Distinct
 
 Variant = Literal["json", "csv", "ndjson"]
 DEFINITIONS = "/api/v1/definitions"
@@ -38,11 +38,19 @@ MEDIA_TYPES: Mapping[Variant, str] = {
 
 
 class Json(NamedTuple):
-    """Data that Postgres already wrote as JSON."""
+    """Data that is written as JSON already."""
 
     text: str | bytes
 
 
+def joined(data: Mapping[str, Any], name: str, last: Json) -> Json:
+    """An object whose last member is written already."""
+    text = last.text if isinstance(last.text, bytes) else last.text.encode()
+    return Json(b'%b,"%b":%b}' % (to_json(data)[:-1], name.encode(), text))
+
+
+_AMOUNTS = frozenset(name for name, metric in METRICS.items() if metric.unit == MONEY)
+_AVERAGES = frozenset(name for name, found in RATIOS.items() if found.numerator in _AMOUNTS)
 _exponent = lru_cache(maxsize=256)(exponent)
 
 
@@ -62,12 +70,27 @@ def money(minor: int | None, currency: str) -> dict[str, object] | None:
     return {"minor": minor, "decimal": decimal_text(minor, currency)}
 
 
-def average(numerator: int, denominator: int, currency: str) -> dict[str, object] | None:
-    """Money divided by a count, rounded half away from zero to a minor unit; None for x / 0."""
+def rounded(numerator: int, denominator: int) -> int | None:
+    """A quotient, rounded half away from zero; None for x / 0."""
     if denominator == 0:
         return None
     whole = (2 * abs(numerator) + abs(denominator)) // (2 * abs(denominator))
-    return money(whole if (numerator < 0) == (denominator < 0) else -whole, currency)
+    return whole if (numerator < 0) == (denominator < 0) else -whole
+
+
+def average(
+    numerator: int | None, denominator: int | None, currency: str | None
+) -> dict[str, object] | None:
+    """Money divided by a count: an amount like any other, with its parts; None: not loaded.
+
+    ``minor`` and ``decimal`` are None for x / 0; ``numerator`` is in minor units. Averages are
+    never averaged: numerators and denominators are added up, and divided.
+    """
+    if numerator is None or denominator is None or currency is None:
+        return None
+    minor = rounded(numerator, denominator)
+    amount = money(minor, currency) or {"minor": None, "decimal": None}
+    return amount | {"numerator": numerator, "denominator": denominator}
 
 
 def ratio(numerator: int | None, denominator: int | None) -> dict[str, object]:
@@ -317,13 +340,15 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _columns(row: Mapping[str, Any], as_text: Callable[[str], str]) -> Iterable[tuple[str, object]]:
     for name, value in row.items():
-        metric = METRICS.get(name)
-        is_money = metric is not None and metric.unit == MONEY
         match value:
+            case {"minor": minor, "decimal": text, "numerator": above, "denominator": below}:
+                yield from _average_columns(name, text, minor, above, below)
             case {"minor": minor, "decimal": text}:
                 yield name, text
                 yield f"{name}_minor", minor
-            case None if is_money:
+            case None if name in _AVERAGES:
+                yield from _average_columns(name, None, None, None, None)
+            case None if name in _AMOUNTS:
                 yield name, None
                 yield f"{name}_minor", None
             case {"numerator": _, "denominator": _, "value": quotient}:
@@ -338,6 +363,11 @@ def _columns(row: Mapping[str, Any], as_text: Callable[[str], str]) -> Iterable[
                 yield name, as_text(value)
             case _:
                 yield name, value
+
+
+def _average_columns(name: str, *values: object) -> Iterable[tuple[str, object]]:
+    parts = ("", "_minor", "_numerator_minor", "_denominator")
+    return ((f"{name}{part}", value) for part, value in zip(parts, values, strict=True))
 
 
 @lru_cache(maxsize=512)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from api.database import Reading, Row
 from api.problems import invalid
-from api.publications import Shelf
+from api.publications import Query, Shelf
 from api.statements import statement
 from metrics.calendar import iso_week_label, month_start, next_month, week_start
 from metrics.datasets import DAILY_METRICS, DATASETS, MONTHLY_REVENUE, WEEKLY_REVENUE
@@ -22,6 +22,8 @@ from warehouse.periods import State
 
 Granularity = Literal["daily", "weekly", "monthly"]
 NOT_LOADED = "not_loaded"
+ORGANIZER_DAYS = "ops.organizer_days"
+"""Sums of ``daily_metrics`` by organizer, day and currency; triggers keep them."""
 MAX_DAYS = 3_660
 _DATASETS: Mapping[Granularity, str] = {
     "daily": DAILY_METRICS.name,
@@ -140,6 +142,20 @@ class Coverage:
         return zip(self.periods.keys, self.periods.names, strict=True)
 
 
+def table_of(periods: Periods, columns: Iterable[str]) -> tuple[str, str]:
+    """The smallest table that has the sums of some periods, and its column of the period.
+
+    Weeks and months are rows of their own, with as few as their days have, and published as such.
+
+    Args:
+        columns: that are filtered or grouped by.
+    """
+    column = DATASETS[periods.dataset].grain[0].name
+    if periods.granularity == "daily" and "event_id" not in columns:
+        return ORGANIZER_DAYS, column
+    return f"reporting.{periods.dataset}", column
+
+
 async def read_series(
     read: Reading,
     name: str,
@@ -147,6 +163,7 @@ async def read_series(
     *,
     dataset: str | None = None,
     event_id: int | None = None,
+    organizer_id: int | None = None,
     blocks: Mapping[str, str | tuple[str, ...]] | None = None,
     parameters: Mapping[str, Any] | None = None,
     only: bool = False,
@@ -160,6 +177,7 @@ async def read_series(
         name: file of ``api/sql``.
         dataset: finished table that it reads; that of the periods' granularity if not given.
         event_id: restatements of this event only.
+        organizer_id: restatements of this organizer only.
         blocks: identifiers that the statement is filled in with, besides ``dataset`` and
             ``column`` (that of the period).
         only: nothing else is read for this answer.
@@ -167,15 +185,44 @@ async def read_series(
     table = dataset or periods.dataset
     given = {**periods.parameters, "event_id": event_id, **(parameters or {})}
     filled = {"dataset": table, "column": DATASETS[table].grain[0].name, **(blocks or {})}
-    keys = {
-        "dataset": table,
+    return await read_covered(
+        read,
+        (statement(name, **filled), given),
+        periods,
+        table,
+        event_id=event_id,
+        organizer_id=organizer_id,
+        only=only,
+    )
+
+
+async def read_covered(
+    read: Reading,
+    query: Query,
+    periods: Periods,
+    dataset: str,
+    *,
+    event_id: int | None = None,
+    organizer_id: int | None = None,
+    only: bool = False,
+) -> tuple[list[Any], Coverage]:
+    """Rows of a query over periods of a table, and what is known of these, in one round trip.
+
+    Args:
+        event_id: restatements of this event only.
+        organizer_id: restatements of this organizer only.
+        only: nothing else is read for this answer.
+    """
+    keys: dict[str, Any] = {
+        "dataset": dataset,
         "first_key": periods.keys[0],
         "last_key": periods.keys[-1],
         "event_id": event_id,
     }
-    rows, restated = await read.batch(
-        (statement(name, **filled), given), (statement("restated_partitions"), keys), only=only
-    )
-    shelf = await read.shelf(table)
+    if organizer_id is not None:
+        keys["organizer_id"] = organizer_id
+    restatements = statement("restated_partitions"), keys
+    rows, restated = await read.batch(query, restatements, only=only)
+    shelf = await read.shelf(dataset)
     keyed = frozenset(row["partition_key"] for row in restated)
-    return rows, Coverage(periods, table, shelf, keyed)
+    return rows, Coverage(periods, dataset, shelf, keyed)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -65,6 +66,11 @@ class Shelf:
     complete_through: date | None
     published_at: datetime | None
     held_back: frozenset[str]
+
+    @cached_property
+    def frames(self) -> dict[str, Any]:
+        """How its partitions are shown, as far as they were (``api.written``)."""
+        return {}
 
 
 def combined(versions: Versions, datasets: Iterable[str]) -> str:

@@ -32,9 +32,11 @@ from urllib.parse import quote, urlsplit
 import jwt
 import typer
 
+from api.periods import Periods
 from api.principal import Principal
 from api.statements import statement
 from api.tokens import mint
+from api.written import by_currency
 from bench.api_app import WATERFALL
 from bench.api_load import (
     Load,
@@ -262,13 +264,14 @@ class Bench:
             metrics=WATERFALL,
             filters=("organizer_id",),
         ).decode()
-        summed = statement("organizer_days", metrics=WATERFALL).decode()
+        year = by_currency(Periods("daily", first, last), WATERFALL, {"organizer_id": 1})
+        summed = year.statement.decode()
         scripts: dict[str, Path] = {}
         for case, text in (
             ("pgbench, aggregate of events' days", grouped),
             ("pgbench, organizer's days", summed),
         ):
-            names = {**filled, "organizer_id": ":organizer", "organizer": ":organizer"}
+            names = {**filled, "organizer_id": ":organizer", "organizer_id_asked": ":organizer"}
             plain = [line for line in text.splitlines() if not line.startswith("--")]
             body = " ".join(plain) % names
             path = self.folder / f"{len(scripts)}.sql"

@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 from api.answers import Answer, flat, meta, series
 from api.app import ROUTERS, create_app
 from api.calls import Calls, Parameters, Read
-from api.organizer_days import read_organizer_days
-from api.periods import Periods, read_series
+from api.periods import Periods, read_covered, read_series
 from api.policy import Access
+from api.written import by_currency, lines_by_currency, table, write
 from metrics.datasets import DAILY_METRICS
 from pipelines.settings import get_settings
 
@@ -42,9 +42,14 @@ class RevenueQuery(Parameters):
 async def summed(read: Read, query: Annotated[RevenueQuery, Query()]) -> Answer:
     """An organizer's revenue by day, from sums that are kept."""
     periods = Periods("daily", query.from_, query.to)
-    found = await read_organizer_days(read, query.organizer, periods, WATERFALL, quotients=("aov",))
-    described = meta(read, coverage=found.coverage, currencies=found.currencies)
-    return Answer(found.data, described, table=found.table)
+    asked = by_currency(periods, WATERFALL, {"organizer_id": query.organizer})
+    rows, coverage = await read_covered(
+        read, asked, periods, DAILY_METRICS.name, organizer_id=query.organizer, only=True
+    )
+    lines = lines_by_currency(rows)
+    found = write(coverage, WATERFALL, lines, quotients=("aov",))
+    described = meta(read, coverage=coverage, currencies=[line.currency for line in lines])
+    return Answer(found, described, table=lambda: table(found))
 
 
 @router.answer("/grouped", access=Access.ADMIN_ANALYTICS, reads=(DAILY_METRICS.name,), shows=Any)

@@ -123,6 +123,10 @@ def test_the_waterfall_is_that_of_the_finished_table_in_each_currency(
         net = money["payments"] - money["refunds"] - money["chargebacks"]
         assert money["net_collected"] == net
         aov = one["totals"]["aov"]
+        assert (aov["numerator"], aov["denominator"]) == (
+            money["gross_revenue"],
+            money["paid_orders"],
+        )
         if money["paid_orders"]:
             assert (
                 abs(aov["minor"] * money["paid_orders"] - money["gross_revenue"])
@@ -159,14 +163,48 @@ def test_grouped_revenue_adds_up_and_its_pages_have_every_series_once(
     assert [one["rank"] for one in found] == list(range(1, len(rows) + 1))
 
 
-def test_revenue_of_one_organizer_is_the_same_from_kept_sums_as_from_its_rows(api: Api) -> None:
-    """A large page is read from `ops.organizer_days`, a smaller one from the rows."""
-    path = f"/revenue?{RANGE}&granularity=daily&organizer=2"
-    [kept, rows] = ask(api, f"{path}&limit=20", f"{path}&limit=19")
-    assert kept["data"] == rows["data"]
-    assert kept["data"], "the organizer has sales"
-    for name in ("series", "next_offset", "group_by", "currencies"):
-        assert kept["meta"].get(name) == rows["meta"].get(name)
+@pytest.mark.parametrize("granularity", ["daily", "weekly", "monthly"])
+def test_every_period_of_the_platform_and_of_an_organizer_is_the_sum_of_its_rows(
+    platform: Platform, api: Api, granularity: str
+) -> None:
+    tables = {
+        "daily": ("daily_metrics", "business_date"),
+        "weekly": ("weekly_revenue", "week_start"),
+        "monthly": ("monthly_revenue", "month_start"),
+    }
+    source, column = tables[granularity]
+    for where, more in (
+        ("true", ""),
+        (f"organizer_id = {platform.organizer}", f"&organizer={platform.organizer}"),
+        (f"event_id = {platform.event}", f"&event={platform.event}"),
+    ):
+        path = f"/revenue?{RANGE}&granularity={granularity}{more}"
+        [answer, first_page, second_page] = ask(
+            api, path, f"{path}&limit=1", f"{path}&limit=1&offset=1"
+        )
+        rows = platform.rows(
+            f"""SELECT currency, {column}::text AS start, {sums(WATERFALL)}
+            FROM reporting.{source} WHERE {where} GROUP BY 1, 2 ORDER BY 1, 2"""
+        )
+        found = [
+            {"currency": one["currency"], "start": point["start"]} | plain(point, WATERFALL)
+            for one in answer["data"]
+            for point in one["points"]
+            if point["state"] != "not_loaded"
+        ]
+        assert [row for row in found if any(row[name] for name in WATERFALL)] == [
+            row for row in rows if any(row[name] for name in WATERFALL)
+        ]
+        assert answer["meta"]["series"] == len(answer["data"]) > 0
+        assert first_page["data"] + second_page["data"] == answer["data"][:2]
+
+
+def test_restated_days_are_those_of_who_is_asked_for(platform: Platform, api: Api) -> None:
+    for group in ("none", "event", "payment_method"):
+        path = f"/revenue?{RANGE}&group_by={group}&organizer="
+        mine, other = ask(api, f"{path}{platform.organizer}", f"{path}{platform.other}")
+        assert str(RESTATED) in mine["meta"]["restated"], group
+        assert other["meta"]["restated"] == [], group
 
 
 @pytest.mark.parametrize("granularity", ["daily", "weekly", "monthly"])
@@ -240,6 +278,24 @@ def test_the_overview_compares_with_the_days_before(platform: Platform, api: Api
     assert data["previous_range"] == {
         "from": str(FIRST), "to": str(middle - timedelta(days=1)), "missing": []
     }  # fmt: skip
+    counted = platform.rows(
+        """SELECT currency, count(DISTINCT event_id) FILTER (WHERE orders > 0) AS events_with_sales,
+            count(DISTINCT organizer_id) FILTER (WHERE orders > 0) AS organizers_with_sales
+        FROM reporting.daily_metrics WHERE business_date >= %s GROUP BY 1 ORDER BY 1""",
+        (middle,),
+    )
+    assert [{name: one[name] for name in counted[0]} for one in data["currencies"]] == counted
+    leaders = platform.rows(
+        """SELECT organizer_id::text AS organizer_id, sum(gross_revenue)::bigint AS n
+        FROM reporting.daily_metrics WHERE currency = 'KES' AND business_date >= %s
+        GROUP BY 1 HAVING sum(gross_revenue) > 0 ORDER BY n DESC LIMIT 5""",
+        (middle,),
+    )
+    assert [
+        {"organizer_id": one["organizer_id"], "n": one["gross_revenue"]["minor"]}
+        for one in data["top_organizers"]
+        if one["currency"] == "KES"
+    ] == leaders
     states = platform.rows("SELECT status, count(*) AS n FROM reporting.event_summary GROUP BY 1")
     assert data["events"]["by_status"] == {row["status"]: row["n"] for row in states}
     best = platform.rows(
@@ -273,6 +329,12 @@ def test_the_same_rows_come_as_csv_with_decimals_and_minor_units(
             if METRICS[name].unit == MONEY:
                 assert row[f"{name}_minor"] == str(point[name]["minor"])
                 assert row[name] == point[name]["decimal"]
+        aov = point["aov"]
+        shown = (aov["decimal"], aov["minor"], aov["numerator"], aov["denominator"])
+        columns = ("aov", "aov_minor", "aov_numerator_minor", "aov_denominator")
+        assert [row[name] for name in columns] == [
+            "" if value is None else str(value) for value in shown
+        ]
 
 
 PATHS = ("/overview", f"/requests?{RANGE}", f"/revenue?{RANGE}")

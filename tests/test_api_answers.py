@@ -41,9 +41,13 @@ def test_amounts_are_written_as_everywhere_else(minor: int, currency: str) -> No
 
 
 def test_quotients_are_exact_and_nothing_is_divided_by_zero() -> None:
-    assert average(100, 3, "KES") == {"minor": 33, "decimal": "0.33"}
-    assert average(-5, 2, "UGX") == {"minor": -3, "decimal": "-3"}
-    assert average(1, 0, "KES") is None
+    assert average(100, 3, "KES") == {
+        **money(33, "KES"), "numerator": 100, "denominator": 3
+    }  # fmt: skip
+    assert average(-5, 2, "UGX") == {**money(-3, "UGX"), "numerator": -5, "denominator": 2}
+    nothing = {"minor": None, "decimal": None}
+    assert average(1, 0, "KES") == {**nothing, "numerator": 1, "denominator": 0}
+    assert average(None, None, "KES") is None
     assert ratio(1, 3) == {"numerator": 1, "denominator": 3, "value": "0.333333"}
     assert ratio(1, 0)["value"] is None
 

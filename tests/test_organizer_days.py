@@ -10,6 +10,9 @@ import psycopg
 import pytest
 from alembic import command
 
+from api.periods import Periods
+from api.statements import statement
+from api.written import by_currency
 from pipelines.settings import Settings
 from tests.api_client import MINE, api_settings, publish_day
 from warehouse import migrate
@@ -90,6 +93,32 @@ def test_an_organizer_sees_no_days_but_their_own(settings: Settings) -> None:
         connection.execute("RESET ROLE")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(counted)
+
+
+def test_an_organizers_year_is_a_lookup(settings: Settings) -> None:
+    assert settings.warehouse_owner_url is not None
+    days = {"first": date(2025, 1, 1), "last": date(2025, 3, 31)}
+    windows = {"numbers": [1], "firsts": [days["first"]], "lasts": [days["last"]]}
+    with psycopg.connect(settings.warehouse_owner_url.get_secret_value()) as connection:
+        values = f"{', '.join(KEYS)}, {', '.join(METRICS)}"
+        connection.execute(
+            f"""INSERT INTO ops.organizer_days ({values})
+            SELECT organizer, DATE '2025-01-01' + day, 'KES', {", ".join(["1"] * len(METRICS))}
+            FROM generate_series(1, 60) AS organizer, generate_series(0, 179) AS day""".encode()
+        )
+        connection.execute(b"ANALYZE ops.organizer_days")
+        for text, parameters in (
+            by_currency(Periods("daily", *days.values()), ("orders",), {"organizer_id": MINE}),
+            (
+                statement("organizer_window_sums", metrics=("orders",)),
+                {**windows, "organizer": MINE},
+            ),
+        ):
+            rows = connection.execute(b"EXPLAIN " + text, parameters).fetchall()
+            plan = "\n".join(row[0] for row in rows)
+            assert "organizer_days_pkey" in plan
+            assert "Seq Scan" not in plan
+        connection.rollback()
 
 
 def test_a_warehouse_with_days_is_summed_when_it_is_migrated(settings: Settings) -> None:

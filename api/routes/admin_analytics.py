@@ -16,15 +16,23 @@ from pydantic import Field
 
 from api.answers import Answer, average, flat, meta, ratio, record, series
 from api.calls import Calls, Parameters, Read
-from api.database import Reading, Row
-from api.organizer_days import read_organizer_days
-from api.periods import Coverage, Granularity, Periods, read_series
+from api.database import Reading, Row, Texts
+from api.periods import (
+    ORGANIZER_DAYS,
+    Coverage,
+    Granularity,
+    Periods,
+    read_covered,
+    read_series,
+    table_of,
+)
 from api.policy import Access
 from api.problems import Kind, Problem, invalid
 from api.publications import Partition, Shelf
 from api.routes import admin_examples as examples
 from api.routes.admin_examples import ADDITIVE, OUTCOMES, WATERFALL
 from api.statements import statement
+from api.written import Line, by_currency, lines_by_currency, table, write
 from metrics.calendar import next_month
 from metrics.datasets import (
     DAILY_METRICS,
@@ -41,8 +49,6 @@ LEADER_METRICS = ("gross_revenue", "net_sales", "net_collected", "orders", "tick
 LEADERS = 5
 OVERVIEW_DAYS = 30
 MAX_POINTS = 5_000
-_CURRENCIES_OF_AN_ORGANIZER = 20
-"""More than any organizer sells in; they are one page then."""
 _CONVERSIONS = ("request_conversion", "checkout_conversion", "visitor_conversion")
 _PERIODIC = (DAILY_METRICS.name, WEEKLY_REVENUE.name, MONTHLY_REVENUE.name)
 _NEWEST = 2**63 - 1
@@ -85,8 +91,6 @@ def _quotient(name: str, values: Mapping[str, Any], currency: str | None) -> obj
     above, below = values[found.numerator], values[found.denominator]
     if METRICS[found.numerator].unit != MONEY:
         return ratio(above, below)
-    if above is None or below is None or currency is None:
-        return None
     return average(above, below, currency)
 
 
@@ -146,9 +150,10 @@ async def overview(read: Read, query: Annotated[OverviewQuery, Query()]) -> Answ
         parameters={"before": before.first},
     )
     leaders = {"leaders": LEADERS, **periods.parameters}
-    organizers, events, states = await read.batch(
-        (_leaders("organizer_id", "organizer_name"), leaders),
-        (_leaders("event_id", "event_name"), leaders),
+    organizers, events, sold, states = await read.batch(
+        (_leaders("organizer_id", "organizer_name", ORGANIZER_DAYS), leaders),
+        (_leaders("event_id", "event_name", f"reporting.{DAILY_METRICS.name}"), leaders),
+        (statement("admin_overview_sold"), periods.parameters),
         (statement("admin_overview_events"), {}),
     )
     summary = await read.shelf(EVENT_SUMMARY.name)
@@ -160,7 +165,7 @@ async def overview(read: Read, query: Annotated[OverviewQuery, Query()]) -> Answ
             "to": before.last,
             "missing": earlier.missing,
         },
-        "currencies": _by_currency(totals),
+        "currencies": _by_currency(totals, {row["currency"]: row["events"] for row in sold}),
         "events": {
             "total": sum(row["events"] for row in states),
             "upcoming": sum(row["upcoming"] for row in states),
@@ -186,8 +191,10 @@ def _overview_days(query: OverviewQuery, shelf: Shelf, read: Reading) -> tuple[d
     return first, last
 
 
-def _leaders(key: str, label: str) -> bytes:
-    return statement("admin_overview_leaders", key=key, label=label, metrics=LEADER_METRICS)
+def _leaders(key: str, label: str, source: str) -> bytes:
+    return statement(
+        "admin_overview_leaders", key=key, label=label, table=source, metrics=LEADER_METRICS
+    )
 
 
 def _leader(row: Row, what: str) -> dict[str, Any]:
@@ -198,18 +205,15 @@ def _leader(row: Row, what: str) -> dict[str, Any]:
     }
 
 
-def _by_currency(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _by_currency(rows: Sequence[Row], events: Mapping[str, int]) -> list[dict[str, Any]]:
     found = []
     for currency in sorted({row["currency"] for row in rows}):
         own = {row["is_current"]: row for row in rows if row["currency"] == currency}
-        counted = {
-            name: own[True][name] if True in own else 0
-            for name in ("events_with_sales", "organizers_with_sales")
-        }
         found.append(
             {
                 "currency": currency,
-                **counted,
+                "events_with_sales": events.get(currency, 0),
+                "organizers_with_sales": own[True]["organizers_with_sales"] if True in own else 0,
                 "totals": _totals(own.get(True), currency),
                 "previous": _totals(own.get(False), currency),
             }
@@ -245,12 +249,14 @@ async def requests(read: Read, query: Annotated[RequestsQuery, Query()]) -> Answ
     `request_conversion` is what it completed per what it placed, as everywhere else.
     """
     periods = Periods(query.granularity, query.from_, query.to)
+    source, _ = table_of(periods, query.asked)
     rows, coverage = await read_series(
         read,
         "admin_requests",
         periods,
         event_id=query.event,
-        blocks={"metrics": OUTCOMES, "filters": tuple(query.asked)},
+        organizer_id=query.organizer,
+        blocks={"table": source, "metrics": OUTCOMES, "filters": tuple(query.asked)},
         parameters=_parameters(query.asked),
         only=True,
     )
@@ -282,17 +288,6 @@ class RevenueQuery(_Range):
         own: dict[str, object] = {} if self.currency is None else {"currency": self.currency}
         return super().asked | own
 
-    @property
-    def is_of_one_organizer(self) -> bool:
-        """Whether one organizer's days are asked for, whose sums are kept; all on one page."""
-        return (
-            self.granularity == "daily"
-            and set(self.asked) == {"organizer_id"}
-            and self.group_by in ("none", "currency")
-            and self.offset == 0
-            and self.limit >= _CURRENCIES_OF_AN_ORGANIZER
-        )
-
 
 @router.answer(
     "/revenue",
@@ -319,30 +314,19 @@ async def revenue(read: Read, query: Annotated[RevenueQuery, Query()]) -> Answer
             " points: ask for fewer days, a coarser granularity or a smaller limit.",
             errors=[{"field": "query.limit", "code": "points", "message": "too many points"}],
         )
-    if query.is_of_one_organizer:
-        return await _organizer_revenue(read, query, periods)
-    metrics = DAILY_PAYMENTS.metric_names if by_method else WATERFALL
-    blocks = {"metrics": tuple(metrics), "filters": tuple(query.asked)}
-    given = _parameters(query.asked) | {"limit": query.limit, "offset": query.offset}
+    missing_days: list[str] = []
     if by_method:
-        rows, coverage, missing_days = await _read_methods(
-            read, periods, query.event, blocks, given
-        )
+        lines, total, coverage, missing_days = await _read_methods(read, query, periods)
+    elif query.group_by in _NAMED:
+        lines, total, coverage = await _read_groups(read, query, periods)
     else:
-        rows, coverage = await read_series(
-            read,
-            "admin_revenue_groups",
-            periods,
-            event_id=query.event,
-            blocks=blocks | {"keys": _GROUPS[query.group_by]},
-            parameters=given,
-            only=True,
-        )
-    by = ("rank", *_NAMED.get(query.group_by, _GROUPS[query.group_by]), "currency")
-    found = sorted(series(coverage, rows, metrics, by=by), key=lambda one: one["rank"])
-    if not by_method:
-        _add_quotients(found, ("aov",))
-    total = rows[0]["groups"] if rows else None
+        lines, total, coverage = await _read_currencies(read, query, periods)
+    found = write(
+        coverage,
+        DAILY_PAYMENTS.metric_names if by_method else WATERFALL,
+        lines,
+        quotients=() if by_method else ("aov",),
+    )
     following = query.offset + query.limit
     more: dict[str, object] = {
         "group_by": query.group_by,
@@ -351,59 +335,100 @@ async def revenue(read: Read, query: Annotated[RevenueQuery, Query()]) -> Answer
     }
     if by_method:
         more["missing_days"] = missing_days
-    described = meta(
-        read, coverage=coverage, currencies={one["currency"] for one in found}, more=more
-    )
-    return Answer(found, described, table=lambda: flat(found))
+    currencies = {line.currency for line in lines}
+    described = meta(read, coverage=coverage, currencies=currencies, more=more)
+    return Answer(found, described, table=lambda: table(found))
 
 
-async def _organizer_revenue(read: Reading, query: RevenueQuery, periods: Periods) -> Answer:
-    written = await read_organizer_days(
+_Found = tuple[list[Line], int | None, Coverage]
+"""Series of a page, how many there are on all pages (None: the page is past them), and coverage."""
+
+
+async def _read_currencies(read: Reading, query: RevenueQuery, periods: Periods) -> _Found:
+    rows, coverage = await read_covered(
         read,
-        int(str(query.asked["organizer_id"])),
+        by_currency(periods, WATERFALL, query.asked),
         periods,
-        WATERFALL,
-        quotients=("aov",),
-        head=lambda rank: {"rank": rank},
+        periods.dataset,
+        event_id=query.event,
+        organizer_id=query.organizer,
+        only=True,
     )
-    more: dict[str, object] = {
-        "group_by": query.group_by,
-        "series": len(written.currencies) or None,
-        "next_offset": None,
-    }
-    described = meta(read, coverage=written.coverage, currencies=set(written.currencies), more=more)
-    return Answer(written.data, described, table=written.table)
+    lines = lines_by_currency(rows, has_rank=True)
+    return lines[query.offset : query.offset + query.limit], len(lines), coverage
+
+
+async def _read_groups(read: Reading, query: RevenueQuery, periods: Periods) -> _Found:
+    keys = _GROUPS[query.group_by]
+    source, column = table_of(periods, (*query.asked, *keys))
+    blocks = {"table": source, "column": column, "period": column, "leading": "gross_revenue"}
+    rows, coverage = await read_covered(
+        read,
+        _page(query, keys, WATERFALL, blocks, periods.parameters),
+        periods,
+        periods.dataset,
+        event_id=query.event,
+        organizer_id=query.organizer,
+        only=True,
+    )
+    return *_lines(rows, query, _NAMED[query.group_by]), coverage
+
+
+def _page(
+    query: RevenueQuery,
+    keys: tuple[str, ...],
+    metrics: tuple[str, ...],
+    blocks: Mapping[str, str],
+    bounds: Mapping[str, date],
+) -> Texts:
+    """The statement of a page of groups; its rows are what ``_lines`` takes."""
+    text = statement(
+        "admin_revenue_groups", keys=keys, metrics=metrics, filters=tuple(query.asked), **blocks
+    )
+    limits = {"limit": query.limit, "offset": query.offset}
+    return Texts(text, {**bounds, **limits, **_parameters(query.asked)})
+
+
+def _lines(
+    rows: Sequence[Sequence[str]], query: RevenueQuery, names: Sequence[str]
+) -> tuple[list[Line], int | None]:
+    found = []
+    for rank, _, currency, *rest in rows:
+        about = dict(zip(names, rest, strict=False))
+        head = {"rank": int(rank), **about, "currency": currency}
+        found.append(Line.of(head, currency, rest[len(names) :]))
+    if rows:
+        return found, int(rows[0][1])
+    return found, None if query.offset else 0
 
 
 async def _read_methods(
-    read: Reading,
-    periods: Periods,
-    event_id: int | None,
-    blocks: Mapping[str, tuple[str, ...]],
-    parameters: Mapping[str, object],
-) -> tuple[list[Row], Coverage, list[str]]:
-    """Payments by period, what is known of the periods, and days of them that are not published.
+    read: Reading, query: RevenueQuery, periods: Periods
+) -> tuple[list[Line], int | None, Coverage, list[str]]:
+    """Series by payment method, and days of the periods that are not published.
 
     There are only days of payments, so a period is as its days are.
     """
-    unit, ends = _UNITS[periods.granularity], _ends(periods)
-    bounds = {"first": periods.starts[0], "last": ends[-1]}
-    keys = {
-        "dataset": DAILY_PAYMENTS.name,
-        "first_key": bounds["first"].isoformat(),
-        "last_key": bounds["last"].isoformat(),
-        "event_id": event_id,
+    ends = _ends(periods)
+    days = Periods("daily", periods.starts[0], ends[-1])
+    keys, unit = _GROUPS[query.group_by], _UNITS[periods.granularity]
+    blocks = {
+        "table": f"reporting.{DAILY_PAYMENTS.name}",
+        "column": "business_date",
+        "period": f"date_trunc('{unit}', business_date)::date",
+        "leading": "payments",
     }
-    rows, restated = await read.batch(
-        (statement("admin_payment_methods", unit=unit, **blocks), {**bounds, **parameters}),
-        (statement("restated_partitions"), keys),
+    rows, known = await read_covered(
+        read,
+        _page(query, keys, DAILY_PAYMENTS.metric_names, blocks, days.parameters),
+        days,
+        DAILY_PAYMENTS.name,
+        event_id=query.event,
+        organizer_id=query.organizer,
+        only=True,
     )
-    shelf = await read.shelf(DAILY_PAYMENTS.name)
-    days = frozenset(row["partition_key"] for row in restated)
-    length = (bounds["last"] - bounds["first"]).days + 1
-    every = [(bounds["first"] + n * _DAY).isoformat() for n in range(length)]
-    missing = [day for day in every if day not in shelf.partitions]
-    return rows, _of_days(periods, ends, shelf, days), missing
+    coverage = _of_days(periods, ends, known.shelf, known.restated)
+    return *_lines(rows, query, keys), coverage, known.missing
 
 
 def _ends(periods: Periods) -> list[date]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import Field
 
-from api.answers import Answer, flat, meta, record, series
+from api.answers import Answer, joined, meta, record
 from api.calls import Caller, Calls, Read
 from api.database import Row
 from api.periods import Coverage, Granularity, Periods
@@ -39,6 +39,7 @@ from api.routes.organizer_shared import (
     shown_sums,
 )
 from api.statements import statement
+from api.written import Line, by_currency, lines_by_currency, table, write
 from metrics.calendar import day_start
 from metrics.datasets import DAILY_METRICS, EVENT_SUMMARY, MONTHLY_REVENUE, WEEKLY_REVENUE
 
@@ -87,14 +88,18 @@ async def dashboard_overview(
     catalogue, upcoming, rows, recent_rows, restated = await read.batch(
         (statement("organizer_catalogue"), since),
         (statement("organizer_upcoming", metrics=UPCOMING), limited),
-        _windows(windows, organizer, None),
-        _series(recent, SHOWN, organizer, None),
+        (
+            statement("organizer_window_sums", metrics=SHOWN),
+            {"organizer": organizer, **windows.parameters},
+        ),
+        by_currency(recent, SHOWN, {"organizer_id": organizer}),
         _restated(periods, organizer, None, recent),
     )
     _must_exist(catalogue, rows, is_all=caller.organizer_id is None)
     keys = frozenset(row["partition_key"] for row in restated)
     coverage = Coverage(periods, _DAILY, shelf, keys)
-    currencies = sorted({row["currency"] for row in (*catalogue, *rows, *recent_rows)})
+    recent_lines = _lines(recent_rows, {row["currency"] for row in (*catalogue, *rows)})
+    currencies = [line.currency for line in recent_lines]
     revenue = []
     for currency in currencies:
         own = _in(rows, currency)
@@ -111,9 +116,7 @@ async def dashboard_overview(
         "metrics": shown_sums(windows.total(rows, COUNTS), COUNTS, ""),
         "comparison": windows.comparisons(rows, COUNTS, ""),
     }
-    recent_sales = series(
-        Coverage(recent, _DAILY, shelf, keys), [*_zeros(currencies), *recent_rows], SHOWN
-    )
+    recent_sales = write(Coverage(recent, _DAILY, shelf, keys), SHOWN, recent_lines)
     data = {
         "organizer": {
             "organizer_id": str(organizer),
@@ -132,12 +135,12 @@ async def dashboard_overview(
         "revenue": revenue,
         "tickets": tickets,
         "upcoming_events": [{**record(row), "sell_through": sell_through(row)} for row in upcoming],
-        "recent_sales": recent_sales,
     }
     described = meta(
         read, coverage=coverage, shelves=[await read.shelf(_SUMMARY)], currencies=currencies
     )
-    return Answer(data, described, table=lambda: flat(recent_sales))
+    whole = joined(data, "recent_sales", recent_sales)
+    return Answer(whole, described, table=lambda: table(recent_sales))
 
 
 class TrendsQuery(RangeQuery):
@@ -171,11 +174,14 @@ async def revenue_trends(
     windows = Windows(shelf, first, last)
     since = {"organizer": organizer, "since": day_start(read.time_zone, last)}
     chosen = {"organizer": organizer, "events": events or []}
+    asked: dict[str, object] = {"organizer_id": organizer}
+    if events is not None:
+        asked["event_id"] = events
     catalogue, known, rows, series_rows, restated = await read.batch(
         (statement("organizer_catalogue"), since),
         (statement("organizer_events", metrics=()), chosen),
         _windows(windows, organizer, events),
-        _series(periods, SHOWN, organizer, events),
+        by_currency(periods, SHOWN, asked),
         _restated(periods, organizer, events, periods),
     )
     if events is not None and len(known) < len(events):
@@ -184,7 +190,8 @@ async def revenue_trends(
     keys = frozenset(row["partition_key"] for row in restated)
     coverage = Coverage(periods, periods.dataset, await read.shelf(periods.dataset), keys)
     sold_in = known if events is not None else catalogue
-    currencies = sorted({row["currency"] for row in (*sold_in, *rows, *series_rows)})
+    lines = _lines(series_rows, {row["currency"] for row in (*sold_in, *rows)})
+    currencies = [line.currency for line in lines]
 
     def totals(found: Sequence[Row], currency: str, compared: Sequence[str]) -> dict[str, Any]:
         total = windows.total(found, SHOWN)
@@ -194,7 +201,7 @@ async def revenue_trends(
             "comparison": windows.comparisons(found, compared, currency),
         }
 
-    found_series = series(coverage, [*_zeros(currencies), *series_rows], SHOWN)
+    series = write(coverage, SHOWN, lines)
     by_event = []
     for (event_id, currency), found in groupby(
         rows, key=lambda row: (row["event_id"], row["currency"])
@@ -211,15 +218,15 @@ async def revenue_trends(
             {"currency": code, **totals(_in(rows, code), code, SHOWN)} for code in currencies
         ],
         "events": by_event,
-        "series": found_series,
     }
     described = meta(read, coverage=coverage, shelves=[shelf], currencies=currencies)
-    return Answer(data, described, table=lambda: _trend_rows(data, found_series))
+    whole = joined(data, "series", series)
+    return Answer(whole, described, table=lambda: _trend_rows(data, table(series)))
 
 
 def _trend_rows(data: dict[str, Any], found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Points first, then a row for each event with its comparisons."""
-    points = [{"row": "point", **point} for point in flat(found)]
+    points = [{"row": "point", **point} for point in found]
     events = [
         {
             "row": "event",
@@ -242,19 +249,6 @@ def _windows(windows: Windows, organizer: int, events: list[int] | None) -> _Ask
     return statement("organizer_windows", metrics=SHOWN), given
 
 
-def _series(
-    periods: Periods, metrics: tuple[str, ...], organizer: int, events: list[int] | None
-) -> _Asked:
-    column = {"daily": "business_date", "weekly": "week_start", "monthly": "month_start"}
-    text = statement(
-        "organizer_series",
-        dataset=periods.dataset,
-        column=column[periods.granularity],
-        metrics=metrics,
-    )
-    return text, {**periods.parameters, "organizer": organizer, "events": events}
-
-
 def _restated(periods: Periods, organizer: int, events: list[int] | None, also: Periods) -> _Asked:
     return statement("organizer_restated"), {
         "dataset": periods.dataset,
@@ -269,11 +263,13 @@ def _in(rows: Iterable[Row], currency: str) -> list[Row]:
     return [row for row in rows if row["currency"] == currency]
 
 
-def _zeros(currencies: Iterable[str]) -> list[Row]:
-    """A row before all periods, so that a currency without sales has a series, too."""
-    return [
-        {"period": None, "currency": currency, **dict.fromkeys(SHOWN, 0)} for currency in currencies
-    ]
+def _lines(rows: Sequence[Any], currencies: Iterable[str]) -> list[Line]:
+    """Series of what was found, and of currencies in which nothing was."""
+    found = lines_by_currency(rows)
+    without = set(currencies) - {line.currency for line in found}
+    nothing = [""] * (1 + len(SHOWN))
+    found += [Line.of({"currency": code}, code, nothing) for code in without]
+    return sorted(found, key=lambda line: line.currency)
 
 
 def _must_exist(catalogue: Sequence[Row], rows: Sequence[Row], *, is_all: bool) -> None:

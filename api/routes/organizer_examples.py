@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from api.answers import DEFINITIONS, money, ratio
+from api.answers import DEFINITIONS, average, money, ratio
 from api.routes.organizer_metrics import (
     BRIDGES,
     COUNTS,
@@ -26,6 +26,7 @@ from metrics.datasets import DAILY_PAYMENTS, EVENT_SUMMARY
 from metrics.registry import METRICS, MONEY, RATIOS
 
 _PUBLISHED_AT = "2026-03-10T05:10:00Z"
+_AOV = average(1_800_000, 12, "KES")
 
 
 def _meta(*, has_range: bool = True) -> dict[str, Any]:
@@ -58,16 +59,8 @@ def _sums(names: Iterable[str], count: int = 12) -> dict[str, Any]:
     return {name: _amount(name, count) for name in names}
 
 
-def _aov() -> dict[str, Any]:
-    return {
-        "numerator": money(1_800_000, "KES"),
-        "denominator": 12,
-        "value": money(150_000, "KES"),
-    }
-
-
 def _ratios() -> dict[str, Any]:
-    return {name: ratio(12, 16) for name in RATIOS} | {"aov": _aov()}
+    return {name: ratio(12, 16) for name in RATIOS} | {"aov": _AOV}
 
 
 def _comparisons(names: Iterable[str]) -> dict[str, Any]:
@@ -155,7 +148,7 @@ DASHBOARD: dict[str, Any] = {
             {
                 "currency": "KES",
                 "metrics": _sums(FLOW),
-                "aov": _aov(),
+                "aov": _AOV,
                 "comparison": _comparisons(FLOW),
             }
         ],
@@ -174,7 +167,7 @@ DASHBOARD: dict[str, Any] = {
     "meta": _meta(),
 }
 
-_TOTALS = {"metrics": _sums(SHOWN), "aov": _aov()}
+_TOTALS = {"metrics": _sums(SHOWN), "aov": _AOV}
 TRENDS: dict[str, Any] = {
     "data": {
         "organizer_id": "12",

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query
 
-from api.answers import Answer, flat, meta, money, ratio, record, series
+from api.answers import Answer, Json, joined, meta, money, ratio, record
 from api.calls import Caller, Read
-from api.database import Reading, Row
-from api.periods import NOT_LOADED, Coverage, Granularity, Periods
+from api.database import Reading, Row, Texts
+from api.periods import Coverage, Granularity, Periods
 from api.policy import Access
 from api.problems import Kind
 from api.publications import Partition, Shelf
@@ -35,6 +35,7 @@ from api.routes.organizer_shared import (
     sums,
 )
 from api.statements import statement
+from api.written import Line, table, write
 from metrics.calendar import business_date, month_start, next_month, parse_date, week_start
 from metrics.datasets import (
     DAILY_METRICS,
@@ -116,7 +117,7 @@ async def sales_chart(
     }
     found, rows, restated = await read.batch(
         about,
-        (
+        Texts(
             statement("organizer_event_sales", **blocks),
             {**asked, "first": periods.starts[0], "last": until},
         ),
@@ -134,10 +135,14 @@ async def sales_chart(
         coverage = _of_days(coverage, until)
     sales_days = await read.shelf(_TYPES if has_types else _DAILY)
     gap = _first_gap(row, sales_days, read.time_zone)
-    lines = _lines(coverage, rows, names, row["currency"], gap)
-    described = meta(read, coverage=coverage, currencies=[row["currency"], *_currencies(rows)])
-    data = {"event": record(row), "by": query.by, "series": lines}
-    return Answer(data, described, table=lambda: flat(_without_cumulative(lines)))
+    ends = [start - _DAY for start in periods.starts[1:]] + [until]
+    has_all = [gap is None or gap > end for end in ends]
+    lines = _lines(rows, names, row["currency"], has_types=has_types)
+    series = write(coverage, names, lines, has_all=has_all)
+    currencies = {row["currency"], *(line.currency for line in lines)}
+    described = meta(read, coverage=coverage, currencies=currencies)
+    data = {"event": record(row), "by": query.by}
+    return Answer(joined(data, "series", series), described, table=lambda: _chart_rows(series))
 
 
 async def _life(read: Reading, row: Row, query: ChartQuery) -> tuple[date, date]:
@@ -203,74 +208,34 @@ def _first_gap(row: Row, shelf: Shelf, time_zone: str) -> date | None:
 
 
 def _lines(
-    coverage: Coverage, rows: Sequence[Row], names: Sequence[str], currency: str, gap: date | None
-) -> list[dict[str, Any]]:
-    """Series with what was before them, and sums since sales began at every point."""
-    has_types = names is TYPE_SALES
-    by = ("ticket_type_id", "currency") if has_types else ("currency",)
-    before = {tuple(str(row[name]) for name in by): row for row in rows if row["period"] is None}
-    newest = {str(row["ticket_type_id"]): row for row in rows} if has_types else {}
-    inside = [row for row in rows if row["period"] is not None]
-    # A row before all periods: what sold nothing in the range has a series, too.
-    nothing = {"period": None, **dict.fromkeys(names, 0)}
-    groups = {tuple(row[name] for name in by) for row in rows}
-    if not has_types:
-        groups.add((currency,))
-    heads: list[Row] = [nothing | dict(zip(by, group, strict=True)) for group in groups]
-    ends = [start - _DAY for start in coverage.periods.starts[1:]] + [_end(coverage.periods)]
-    is_whole = [gap is None or gap > end for end in ends]
-    lines = []
-    for line in series(coverage, [*heads, *inside], names, by=by):
-        opening = before.get(tuple(line[name] for name in by))
-        start = {name: 0 if opening is None else opening[name] for name in names}
-        if has_types:
-            line |= {name: newest[line["ticket_type_id"]][name] for name in _TYPE[1:]}
-        shown = shown_sums(start, names, line["currency"])
-        points = _accumulated(line.pop("points"), start, names, line["currency"], is_whole)
-        lines.append({**line, "before": shown, "points": points})
-    return lines
-
-
-def _accumulated(
-    points: Sequence[dict[str, Any]],
-    start: Mapping[str, int],
-    names: Sequence[str],
-    currency: str,
-    is_whole: Sequence[bool],
-) -> list[dict[str, Any]]:
-    """Points with the sums up to and including each.
-
-    ``is_cumulative_complete`` is false where a day since sales opened is not in: not loaded.
-    """
-    running = dict(start)
+    rows: Sequence[Any], names: Sequence[str], currency: str, *, has_types: bool
+) -> list[Line]:
+    """Series with what was before them; of the event's own currency even where nothing was sold."""
     found = []
-    for point, whole in zip(points, is_whole, strict=True):
-        is_loaded = point["state"] != NOT_LOADED
-        if is_loaded:
-            for name in names:
-                running[name] += _minor(point[name])
-        cumulative = shown_sums(running if is_loaded else None, names, currency)
-        has_all = is_loaded and whole
-        found.append(point | {"cumulative": cumulative, "is_cumulative_complete": has_all})
-    return found
+    for code, *values in rows:
+        types = dict(zip(_TYPE, values, strict=False)) if has_types else {}
+        rest = values[len(types) :]
+        before = [*map(int, rest[: len(names)])]
+        shown = shown_sums(dict(zip(names, before, strict=True)), names, code)
+        head = {**types, "currency": code, "before": shown}
+        found.append(Line.of(head, code, rest[len(names) :], before))
+    if not has_types and all(line.currency != currency for line in found):
+        head = {
+            "currency": currency,
+            "before": shown_sums(dict.fromkeys(names, 0), names, currency),
+        }
+        found.append(Line.of(head, currency, [""] * (1 + len(names)), [0] * len(names)))
+    return sorted(found, key=lambda line: (str(line.head.get(_TYPE[0], "")), line.currency))
 
 
-def _minor(value: Any) -> int:
-    return int(value["minor"] if isinstance(value, dict) else value)
-
-
-def _without_cumulative(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Series whose points are flat: ``cumulative_<metric>`` beside ``<metric>``."""
-    return [
-        {name: value for name, value in line.items() if name != "before"}
-        | {"points": [_flat_point(point) for point in line["points"]]}
-        for line in lines
-    ]
-
-
-def _flat_point(point: Mapping[str, Any]) -> dict[str, Any]:
-    sums_so_far = {f"cumulative_{name}": value for name, value in point["cumulative"].items()}
-    return {name: value for name, value in point.items() if name != "cumulative"} | sums_so_far
+def _chart_rows(series: Json) -> list[dict[str, Any]]:
+    """Points as flat rows: ``cumulative_<metric>`` beside ``<metric>``."""
+    rows = []
+    for row in table(series):
+        del row["before"]
+        so_far = row.pop("cumulative")
+        rows.append(row | {f"cumulative_{name}": value for name, value in so_far.items()})
+    return rows
 
 
 # --- Revenue overview ---------------------------------------------------------------------------

@@ -262,11 +262,7 @@ def ratios(values: Sums | None, currency: str) -> dict[str, Any]:
             continue
         above, below = values[declared.numerator], values[declared.denominator]
         if METRICS[declared.numerator].unit == MONEY:
-            found[name] = {
-                "numerator": money(above, currency),
-                "denominator": below,
-                "value": average(above, below, currency),
-            }
+            found[name] = average(above, below, currency)
         else:
             found[name] = ratio(above, below)
     return found

@@ -2,7 +2,7 @@
 WITH sums AS (
     SELECT {{ key }}, currency
         {%- for metric in metrics %}, sum({{ metric }})::bigint AS {{ metric }}{% endfor %}
-    FROM reporting.daily_metrics
+    FROM {{ table }}
     WHERE business_date BETWEEN %(first)s AND %(last)s
     GROUP BY {{ key }}, currency
     HAVING sum(gross_revenue) > 0
