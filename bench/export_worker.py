@@ -99,7 +99,7 @@ def table(job: Job, stages: Stages) -> Result:
         with stages.stage("render"), _upload(job) as target:
             if kind.seeks:
                 with spill(None, 0) as file:
-                    result = kind.write(frames, description, file)
+                    result = kind.write(frames, description, file, lambda: spill(None, 0))
                     file.seek(0)
                     shutil.copyfileobj(file, target, _BLOCK)
             else:

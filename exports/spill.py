@@ -13,11 +13,13 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+SpillFactory = Callable[[], AbstractContextManager[BinaryIO]]
+"""Gives an empty temporary file that can be read, written and sought, and is gone afterwards."""
 RESERVE_BYTES = 64 * 2**20
 """Space that is left to everybody else."""
 _CHECK_EVERY_BYTES = 16 * 2**20

@@ -30,7 +30,7 @@ def run(
 
 def render(name: str, **values: object) -> str:
     """A statement; a value that it needs and is not given is an error."""
-    return _environment().from_string(text(name)).render(**values)
+    return _environment().get_template(name).render(**values)
 
 
 @cache

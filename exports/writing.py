@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -21,9 +20,8 @@ from exports.formats.registry import FORMATS
 from exports.formats.writing import Result
 from exports.options import CsvFileOptions, Options
 from exports.reading import ControlTotals, ExportRows, IncompleteReadError
+from exports.spill import SpillFactory
 
-SpillFactory = Callable[[], AbstractContextManager[BinaryIO]]
-"""Gives an empty temporary file that can be read, written and sought, and is gone afterwards."""
 Progress = Callable[[int], None]
 """Told how many rows have been read for writing so far, after each batch."""
 
@@ -81,7 +79,7 @@ def write_export(
         rows: opened with ``by_event=options.by_event``.
         options: of this format, from ``exports.options.parse_options``.
         target: is only written, from front to back; may be an upload.
-        spill: used for formats that must seek, for one file at a time.
+        spill: used for formats that must seek, and for what they keep aside meanwhile.
 
     Raises:
         ExportContentError: rows that the format cannot hold.
@@ -140,7 +138,7 @@ def write_file(
     if not kind.seeks:
         return kind.write(batches, description, target)
     with spill() as file:
-        result = kind.write(batches, description, file)
+        result = kind.write(batches, description, file, spill)
         file.seek(0)
         shutil.copyfileobj(file, target, 2**20)
     return result

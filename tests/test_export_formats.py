@@ -8,9 +8,11 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
@@ -30,7 +32,10 @@ from exports.formats.csv_file import CsvOptions
 from exports.formats.neutralize import neutralize, restore
 from exports.formats.registry import FORMATS
 from exports.formats.writing import Result, chunks, money_text
+from exports.spill import DiskSpaceError
+from exports.spill import spill as spill_in
 from metrics.money import format_minor
+from tests.leaks import spill
 
 VECTORS = [
     json.loads(line)
@@ -41,7 +46,10 @@ VECTORS = [
 PAYLOADS = [vector["value"] for vector in VECTORS]
 NAIROBI = ZoneInfo("Africa/Nairobi")
 AS_OF = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
-WRITERS = {name: kind.write for name, kind in FORMATS.items()}
+WRITERS = {
+    name: partial(kind.write, spill=spill) if kind.seeks else kind.write
+    for name, kind in FORMATS.items()
+}
 
 TEXT = Description(
     title="Texts",
@@ -215,6 +223,25 @@ def test_an_overlong_text_is_whole_on_a_sheet_of_its_own() -> None:
     ):
         parts[int(str(row))] = parts.get(int(str(row)), "") + str(text)
     assert parts == {2: xlsx_form(long[0]), 3: long[1], 5: long[3]}
+
+
+def test_overlong_texts_are_kept_where_temporary_files_belong_and_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "of the system, and not there"))
+    asked = []
+
+    def here() -> AbstractContextManager[BinaryIO]:
+        asked.append(tmp_path)
+        return spill_in(tmp_path, 0)
+
+    write = FORMATS["xlsx"].write
+    write(texts(["short"]), TEXT, io.BytesIO(), here)
+    assert asked == []
+    result = write(texts(["x" * 40_000] * 3), TEXT, io.BytesIO(), here)
+    assert (result.texts.overlong, asked) == (3, [tmp_path])
+    with pytest.raises(DiskSpaceError, match="BOXOFFICE_EXPORTS_SPILL_DIRECTORY"):
+        write(texts(["x" * 40_000]), TEXT, io.BytesIO(), partial(spill_in, tmp_path, 2**60))
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=range(len(VECTORS)))

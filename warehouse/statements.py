@@ -8,14 +8,15 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - SQL
 
 
 @cache
-def _text(name: str) -> str:
-    return (files("warehouse") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+def _template(name: str) -> Template:
+    text = (files("warehouse") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    return _ENVIRONMENT.from_string(text)
 
 
 def statement(name: str, **values: object) -> bytes:
@@ -24,4 +25,4 @@ def statement(name: str, **values: object) -> bytes:
     Args:
         values: identifiers of datasets and metrics, never anything a user gave.
     """
-    return _ENVIRONMENT.from_string(_text(name)).render(**values).encode()
+    return _template(name).render(**values).encode()

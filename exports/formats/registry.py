@@ -35,6 +35,8 @@ class Format:
     def write(self) -> Callable[..., Result]:
         """`(rows, description, target) -> Result`; CSV also takes `CsvOptions`.
 
+        One that seeks also takes what gives it further temporary files.
+
         Imported on first use: who only asks for a file needs no engine in memory.
         """
         found: Callable[..., Result] = resolve_name(f"exports.formats.{self.writer}")

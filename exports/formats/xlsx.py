@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from tempfile import TemporaryFile
 from typing import BinaryIO
 
 import polars as pl
@@ -34,6 +33,7 @@ from exports.formats.xlsx_parts import (
     Styles,
     write_parts,
 )
+from exports.spill import SpillFactory
 from metrics.money import format_minor
 
 SHEET_ROWS = 1_048_576
@@ -51,19 +51,24 @@ _WIDTHS = {
 _XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 
 
-def write_xlsx(rows: Rows, description: Description, target: BinaryIO) -> Result:
+def write_xlsx(
+    rows: Rows, description: Description, target: BinaryIO, spill: SpillFactory
+) -> Result:
     """Write a workbook to an empty file object that can be read, written and sought.
 
     Sheets: "Data" (then "Data 2" ... past 1,048,576 rows), "Long texts" where there are any, and
     "Summary" with filters, totals per currency and the data version.
+
+    Args:
+        spill: gives the temporary file of the long texts, if there are any.
 
     Raises:
         ExportContentError: the rows do not match the description, or the file passes 4 GiB.
     """
     tally = Tally(description)
     frames = _counted(chunks(rows, description, _CHUNK_ROWS, _CHUNK_BYTES), tally)
-    with TemporaryFile("w+", encoding="utf-8") as spool, Behind() as background:
-        book, long = _Workbook(Archive(target), background), LongTexts(spool)
+    with LongTexts(spill) as long, Behind() as background:
+        book = _Workbook(Archive(target), background)
         parts = book.table("Data", Cells(description, book.styles, tally.texts, long), frames)
         if tally.texts.overlong:
             about = replace(description, columns=LongTexts.columns, series=None)

@@ -6,12 +6,14 @@ here: sheets and the workbook (`xlsx`).
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
-from typing import TextIO
+from typing import BinaryIO, Self, cast
 from xml.sax.saxutils import escape
 
 import polars as pl
@@ -26,6 +28,7 @@ from exports.formats.writing import (
     replace_characters,
 )
 from exports.formats.xlsx_parts import DATE, INSTANT, INTEGER, KEY, TEXT, Styles
+from exports.spill import SpillFactory
 
 CELL_UNITS = 32_767
 _PART_UNITS = 32_000
@@ -44,7 +47,7 @@ Pieces = list[str | pl.Expr]
 
 
 class LongTexts:
-    """Texts too long for a cell, kept on disk until their sheet is written."""
+    """Texts too long for a cell, kept in a temporary file until their sheet is written."""
 
     columns = (
         Column(name="sheet", header="Sheet", kind=Kind.TEXT),
@@ -54,12 +57,23 @@ class LongTexts:
         Column(name="text", header="Text", kind=Kind.TEXT),
     )
 
-    def __init__(self, spool: TextIO) -> None:
-        """Keep texts in a temporary text file that the caller removes."""
-        self._spool = spool
+    def __init__(self, spill: SpillFactory) -> None:
+        """Made with what gives the temporary file, which the first long text asks for."""
+        self._spill, self._stack = spill, ExitStack()
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing is kept yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The temporary file is gone."""
+        self._stack.close()
 
     def add(self, sheet: str, row: int, column: str, text: str) -> str:
         """Keep all of a text, in parts a cell can hold; what its own cell says instead."""
+        if self._file is None:
+            self._file = self._stack.enter_context(self._spill())
         units = text.encode("utf-16-le")
         at, part, first = 0, 0, ""
         while at < len(units):
@@ -67,16 +81,20 @@ class LongTexts:
             piece = units[at : at + 2 * _PART_UNITS].decode("utf-16-le", "ignore")
             at, part, first = at + len(piece.encode("utf-16-le")), part + 1, first or piece
             entry = {"sheet": sheet, "row": row, "column": column, "part": part, "text": piece}
-            self._spool.write(json.dumps(entry) + "\n")
+            self._file.write(json.dumps(entry).encode() + b"\n")
         # Characters that cannot be written are counted where the whole text is.
         first = _FORBIDDEN_HERE.sub("\N{REPLACEMENT CHARACTER}", first)
         return f'{first} … [{len(units) // 2:,} characters, all of them on the sheet "Long texts"]'
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """The parts, for the sheet that holds them."""
-        self._spool.seek(0)
-        for line in self._spool:
+        if self._file is None:
+            return
+        self._file.seek(0)
+        lines = io.BufferedReader(cast("io.RawIOBase", self._file))
+        for line in lines:
             yield pl.DataFrame([json.loads(line)])
+        lines.detach()  # the temporary file is closed by whoever gave it
 
 
 @dataclass
