@@ -7,12 +7,12 @@ A token is accepted if its algorithm is one this deployment uses (RS256 and ES25
 the JWKS that its ``kid`` names; HS256 with the development secret) and it has this audience and
 issuer, ``token_type`` "access", ``sub``, ``role``, ``organizer_id`` where the role needs one,
 ``iat`` and an ``exp`` at most 24 hours after it. A verified token is remembered by its hash for
-five minutes, or until it expires: that long a key that left the JWKS may go on being accepted.
+five minutes, or until it expires: that long a key that left the JWKS may go on being accepted, and
+for up to an hour while the JWKS cannot be fetched (``api.key_set``).
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api.key_set import KeySet, KeysUnavailableError, UnknownKeyError
 from api.principal import Principal
 from api.problems import Kind, Problem, unavailable
 from exports.masking import Role
@@ -34,9 +35,6 @@ _ASYMMETRIC = ("RS256", "ES256")
 _MAX_LENGTH = 8 * 1024
 _REMEMBERED = 10_000
 _REMEMBERED_SECONDS = 300
-_JWKS_SECONDS = 300
-_JWKS_MIN_INTERVAL_SECONDS = 30
-_JWKS_TIMEOUT_SECONDS = 3
 _MIN_SECRET_BYTES = 32
 _MIN_SECRET_VARIETY = 10
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
@@ -51,7 +49,9 @@ class _Claims(BaseModel):
 
     model_config = ConfigDict(strict=True, hide_input_in_errors=True)
 
-    sub: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+    sub: str = Field(
+        max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+    )
     token_type: Literal["access"]
     role: Literal["super_admin", "admin", "organizer", "viewer"]
     organizer_id: int | None = Field(None, ge=1, le=2**63 - 1)
@@ -160,16 +160,8 @@ class Tokens:
         self._audience = settings.api_token_audience
         secret = settings.api_token_secret
         self._secret = None if secret is None else secret.get_secret_value()
-        self._jwks = None
-        if settings.api_jwks_url is not None:
-            self._jwks = jwt.PyJWKClient(
-                settings.api_jwks_url,
-                lifespan=_JWKS_SECONDS,
-                timeout=_JWKS_TIMEOUT_SECONDS,
-                cooldown_duration=_JWKS_MIN_INTERVAL_SECONDS,
-            )
-        self._jwks_lock = asyncio.Lock()
-        self._jwks_failed_at = 0.0
+        url = settings.api_jwks_url
+        self._public_keys = None if url is None else KeySet(url)
         self._remembered: dict[bytes, _Remembered] = {}
 
     def remembered(self, header: bytes) -> Principal | None:
@@ -247,24 +239,17 @@ class Tokens:
         algorithm = header.get("alg")
         if algorithm == "HS256" and self._secret is not None:
             return self._secret, ["HS256"]
-        if algorithm in _ASYMMETRIC and self._jwks is not None:
+        if algorithm in _ASYMMETRIC and self._public_keys is not None:
             kid = header.get("kid")
             if not isinstance(kid, str) or not kid:
                 raise refused("The token's header has no kid.")
-            key = await self._public_key(self._jwks, kid)
+            try:
+                key = await self._public_keys.key(kid)
+            except KeysUnavailableError:
+                raise unavailable("The keys of tokens cannot be fetched.", 5) from None
+            except UnknownKeyError:
+                raise refused("The token's kid names no known key.") from None
             if key.algorithm_name != algorithm:
                 raise refused("The token's algorithm is not that of its key.")
             return key, [algorithm]
         raise refused("The token's algorithm is not accepted here.")
-
-    async def _public_key(self, jwks: jwt.PyJWKClient, kid: str) -> jwt.PyJWK:
-        async with self._jwks_lock:  # one fetch at a time, however many ask
-            if time.monotonic() - self._jwks_failed_at < _JWKS_TIMEOUT_SECONDS:
-                raise unavailable("The keys of tokens cannot be fetched.", 5)
-            try:
-                return await asyncio.to_thread(jwks.get_signing_key, kid)
-            except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, ValueError):
-                self._jwks_failed_at = time.monotonic()
-                raise unavailable("The keys of tokens cannot be fetched.", 5) from None
-            except jwt.PyJWKClientError:
-                raise refused("The token's kid names no known key.") from None
