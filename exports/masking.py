@@ -9,7 +9,7 @@ HMAC that the lake keeps as ``buyer_key``: keyed, and another one for each organ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -108,6 +108,16 @@ def treatment(dataset: str, column: str, requester: Requester) -> Treatment:
     if given is Treatment.REASONED:
         return Treatment.CLEAR if requester.has_reason else Treatment.MASKED
     return given
+
+
+def disclosed(dataset: str, columns: Iterable[str], requester: Requester) -> tuple[str, ...]:
+    """Columns with personal data that a requester is given clear, at least in some rows."""
+    return tuple(
+        column
+        for column in columns
+        if (dataset, column) in POLICY
+        and treatment(dataset, column, requester) in (Treatment.CLEAR, Treatment.CONSENTED)
+    )
 
 
 def mask_sql(column: str, given: Treatment) -> str:

@@ -28,6 +28,7 @@ from pipelines.definitions import build_exporter
 from tests.api_platform import ABSENT, FIRST, LAST, Platform, published_platform
 from tests.api_shapes import Api, differences, example_of, serving
 from tests.deployment import Deployment
+from warehouse.access_log import verify_access_log
 from warehouse.export_jobs import renew_lease, start
 from warehouse.export_rights import restore_right, revoke_right
 
@@ -385,7 +386,7 @@ def emails_of(job: Any) -> dict[str, str]:
 def accesses(platform: Platform, job: Any) -> list[dict[str, Any]]:
     return platform.rows(
         "SELECT actor, role, reason, row_count, clear_columns FROM ops.access_log"
-        " WHERE job_id = %s",
+        " WHERE job_id = %s AND action = 'export'",
         (job["job_id"],),
     )
 
@@ -439,6 +440,66 @@ def test_masks_hold_through_the_api(api: Api, platform: Platform, exporter: Expo
     }
     assert found["admin"] == shown["admin"], "the organizer's path shows an admin nothing more"
     assert len({known[ticket][1] for ticket in clear}) == 2, "both kinds of consent occur"
+
+
+def given(platform: Platform, job: Any) -> list[tuple[str, str, int, list[str]]]:
+    """What the access log says of a job: what was done, by whom, rows and clear columns."""
+    return [
+        (row["action"], row["actor"], row["row_count"], row["clear_columns"])
+        for row in platform.rows(
+            "SELECT * FROM ops.access_log WHERE job_id = %s ORDER BY entry", (job["job_id"],)
+        )
+    ]
+
+
+def test_each_link_and_download_of_clear_personal_data_is_recorded(
+    api: Api, platform: Platform, exporter: Exporter
+) -> None:
+    organizer = Person(api, Role.ORGANIZER, platform.organizer)
+    response, job = download(organizer, platform, exporter)
+    assert response.status_code == 200, response.text
+    rows = organizer.see(job)["progress"]["rows_total"]
+    columns = given(platform, job)[0][3]
+    assert "attendee_email" in columns
+    expected = [(done, organizer.account, rows, columns) for done in ("export", "download", "link")]
+    assert given(platform, job) == expected
+    organizer.see(job)
+    assert given(platform, job) == [*expected, expected[-1]]
+    with exporter.connect() as connection:
+        assert verify_access_log(connection) == []
+
+
+def test_what_shows_nobody_clear_is_not_recorded_as_if_it_did(
+    api: Api, platform: Platform, exporter: Exporter
+) -> None:
+    filters = {"events": [platform.event]}
+    numbers = ["ticket_id", "attendee_key"]
+    organizer = Person(api, Role.ORGANIZER, platform.organizer)
+    for person, path, body in (
+        (Person(api), ADMIN, {"type": "attendees", "filters": filters}),
+        (Person(api, Role.SUPER_ADMIN), ADMIN, {"type": "attendees", "filters": filters}),
+        (organizer, f"{ORGANIZER}/attendees/{platform.event}", {"columns": numbers}),
+    ):
+        job = person.ask(path, **body)
+        work(exporter, job)
+        assert person.see(job)["file"]["link"]
+        assert given(platform, job) == []
+
+
+def test_nothing_clear_leaves_where_it_cannot_be_recorded(
+    api: Api, platform: Platform, exporter: Exporter
+) -> None:
+    person = Person(api, Role.ORGANIZER, platform.organizer)
+    response, job = download(person, platform, exporter)
+    assert response.status_code == 200
+    url = type(platform.settings.warehouse_url)("postgresql://127.0.0.1:9/x")
+    away = platform.settings.model_copy(update={"warehouse_url": url})
+    with serving(away, exports.router) as other:
+        same = Person(other, Role.ORGANIZER, platform.organizer, person.account)
+        path = f"{ORGANIZER}/attendees/{platform.event}"
+        for answer in (same("GET", job["links"]["self"]), same("GET", path)):
+            assert answer.status_code == 503
+            assert "http" not in answer.json()["detail"]
 
 
 # --- Attendees at once --------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
-from fastapi import Header, Query, Request
+from fastapi import FastAPI, Header, Query, Request
 from fastapi import Path as Path_
 from fastapi.routing import APIRoute
 from pydantic import Field
@@ -30,7 +30,9 @@ from api.export_requests import Asked, Page, Written, check_reason, mine, queue,
 from api.policy import Access
 from api.principal import Principal
 from api.problems import Kind, Problem, invalid, not_found
+from exports.masking import Requester, Role, disclosed
 from pipelines.settings import Settings
+from warehouse import access_log
 from warehouse.export_jobs import request_cancel
 from warehouse.export_states import State, UnknownJobError
 
@@ -177,15 +179,17 @@ def _shows(path: str, access: Access) -> None:
         example={"data": _of(path, _WITH_FILE), "meta": _META},
         problem_kinds=(Kind.NOT_FOUND,),
     )
-    async def one_export(read: Read, parts: Parts, caller: Caller, job: JobId) -> Answer:
+    async def one_export(
+        read: Read, request: Request, parts: Parts, caller: Caller, job: JobId
+    ) -> Answer:
         """State and exact progress of your own export; its manifest and a link once it has a file.
 
         The link is made for this call, is valid for 15 minutes at most, and only where you still
-        see every event that the export names.
+        see every event that the export names. A link to clear personal data is recorded.
         """
         row = await _own(read, caller, job)
         await read.release()
-        return await _detailed(row, parts.settings, path)
+        return await _detailed(row, request.app, parts.settings, path)
 
 
 def _cancels(path: str, access: Access) -> None:
@@ -282,7 +286,8 @@ async def download_attendees(
     """An event's attendees as CSV, at once while they are few; otherwise 303 to a job.
 
     Up to 5,000 tickets are waited for, 25 seconds at most. Whatever `Accept` says, a file is CSV.
-    The event names alone are in the path; for filters and other formats use POST.
+    The event names alone are in the path; for filters and other formats use POST. A download of
+    clear personal data is recorded.
     """
     found = await read.owned("export_event", {"event_id": event})
     prefix = f"download {event} "  # no key of a caller has a blank
@@ -311,7 +316,7 @@ async def download_attendees(
         )
     if not row["sees_events"] or row["file_key"] is None:
         raise not_found()
-    return await _file(row, parts.settings)
+    return await _file(row, request.app, parts.settings)
 
 
 async def _until_ended(read: Reading, caller: Principal, job: UUID, seconds: float) -> Row:
@@ -329,13 +334,14 @@ async def _until_ended(read: Reading, caller: Principal, job: UUID, seconds: flo
     return row
 
 
-async def _file(row: Row, settings: Settings) -> Response:
+async def _file(row: Row, app: FastAPI, settings: Settings) -> Response:
     def load() -> tuple[bytes, str]:
         from resources.bucket import content_disposition
 
         return _bucket(settings).read_bytes(row["file_key"]), content_disposition(_name(row))
 
     content, disposition = await _from_store(load)
+    await _record(app, row, "download")
     return Response(
         content,
         media_type="text/csv; charset=utf-8",
@@ -388,7 +394,7 @@ def _shown(job: Mapping[str, Any], path: str) -> dict[str, Any]:
     }
 
 
-async def _detailed(row: Row, settings: Settings, path: str) -> Answer:
+async def _detailed(row: Row, app: FastAPI, settings: Settings, path: str) -> Answer:
     shown = _shown(row, path) | {"file": None, "manifest": row["manifest"]}
     if row["manifest"] is not None:
         left = row["expires_at"] - row["now"]
@@ -404,9 +410,32 @@ async def _detailed(row: Row, settings: Settings, path: str) -> Answer:
         if why is None:
             url = await _from_store(lambda: _bucket(settings).presign(row["file_key"], valid))
             until = datetime.now(UTC).replace(microsecond=0) + valid
+            await _record(app, row, "link")
             file["link"] = {"url": url, "expires_at": until}
         shown["file"] = file
     return Answer(shown, {"time_zone": settings.time_zone})
+
+
+async def _record(app: FastAPI, row: Row, action: Literal["link", "download"]) -> None:
+    """Note who is given clear personal data, before they are: without the note they are not."""
+    role, organizer = Role(row["role"]), row["organizer_id"]
+    requester = Requester(role=role, organizer_id=organizer, reason=row["reason"])
+    columns = disclosed(row["dataset"], row["columns"], requester)
+    if not columns:
+        return
+    access = access_log.Access(
+        actor=row["requester"],
+        role=role,
+        organizer_id=organizer,
+        action=action,
+        job_id=row["job_id"],
+        dataset=row["dataset"],
+        filters=row["filters"],
+        clear_columns=columns,
+        reason=row["reason"],
+        row_count=row["rows_written"],
+    )
+    await write(app, lambda connection: access_log.append_access(connection, access))
 
 
 def _why_no_link(row: Row, valid: timedelta) -> str | None:
