@@ -72,7 +72,8 @@ _CASTS = "date float4 float8 int2 int4 int8 interval numeric text time timestamp
 
 FUNCTIONS = _words(f"{_AGGREGATES}{_WINDOW}{_NUMBERS}{_TEXTS}{_TIMES}{_JSON}{_SETS}{_CASTS}")
 """Functions of ``pg_catalog``. ``repeat``, ``generate_series`` and their like can make very much
-out of little: the timeouts, the limit of temporary files and the cap of the answer bound them."""
+out of little. The timeouts, the limit of temporary files and the cap of the answer bound them, but
+Postgres bounds no session's memory: in ten seconds one was seen to take 3 GB."""
 
 TYPES = _words("""
     bool bpchar date daterange float4 float8 int2 int4 int4range int8 int8range interval json jsonb
