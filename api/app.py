@@ -34,6 +34,7 @@ from api.routes import (
     platform,
 )
 from api.tokens import Tokens
+from api.tracing import Tracing
 from pipelines.settings import Settings, get_settings
 
 _LOG = logging.getLogger("boxoffice.api")
@@ -56,6 +57,7 @@ class Services:
     limits: RateLimits
     cache: AnswerCache
     database: Database
+    tracing: Tracing | None
 
 
 def build_services(settings: Settings) -> Services:
@@ -66,6 +68,7 @@ def build_services(settings: Settings) -> Services:
         ValueError: another setting is missing or wrong.
     """
     metrics = Metrics()
+    collector = settings.otel_exporter_otlp_endpoint
     link = RedisLink(settings.redis_url.get_secret_value())
     return Services(
         settings=settings,
@@ -75,6 +78,7 @@ def build_services(settings: Settings) -> Services:
         limits=RateLimits(link, settings.api_rate_limits, settings.api_workers),
         cache=AnswerCache(link, settings.api_cache_seconds, settings.time_zone, metrics.cached),
         database=Database(settings),
+        tracing=Tracing(collector) if collector is not None else None,
     )
 
 
@@ -106,6 +110,9 @@ def create_app(settings: Settings, routers: Sequence[APIRouter] = ROUTERS) -> Fa
             stack.push_async_callback(services.link.close)
             stack.push_async_callback(services.cache.settle)
             stack.push_async_callback(services.database.close)
+            if services.tracing is not None:
+                services.tracing.start()
+                stack.push_async_callback(services.tracing.stop)
             if access_log is not None:
                 stack.callback(access_log.flush)
             await services.database.open()
@@ -124,11 +131,18 @@ def create_app(settings: Settings, routers: Sequence[APIRouter] = ROUTERS) -> Fa
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Its spans would have paths and queries, its logs exceptions; ours are api.tracing's.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.services = services
     table = Table()
     app.add_middleware(Front, services=lambda: services, table=table)
-    app.add_middleware(Observed, metrics=lambda: services.metrics, access_log=access_log)
+    app.add_middleware(
+        Observed,
+        metrics=lambda: services.metrics,
+        access_log=access_log,
+        tracing=services.tracing,
+    )
     problems.install(app)
     app.add_exception_handler(UnfitConnectionError, _unfit)
     for router in routers:

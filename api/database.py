@@ -26,7 +26,8 @@ from psycopg_pool import AsyncConnectionPool
 from api.principal import Principal
 from api.problems import not_found, unavailable
 from api.publications import Publications, Query, Shelf, combined, shelf_queries, shelves
-from api.statements import statement
+from api.statements import name_of, statement
+from api.tracing import postgres_call
 from pipelines.settings import Settings
 
 _LOG = logging.getLogger("boxoffice.api")
@@ -339,11 +340,18 @@ class Reading:
 
     async def _run(self, connection: Connection, queries: Sequence[Query]) -> list[list[Row]]:
         own = {"organizer_id": self.principal.organizer_id}
+        names = [name_of(query) for query, _ in queries if query not in (_BEGIN, _COMMIT)]
+        with postgres_call(names):
+            return await self._pipelined(connection, queries, own)
+
+    async def _pipelined(
+        self, connection: Connection, queries: Sequence[Query], own: Mapping[str, Any]
+    ) -> list[list[Row]]:
         cursors: list[psycopg.AsyncCursor[Any]] = []
         async with connection.pipeline():
             for asked in queries:
                 query, parameters = asked
-                given = None if parameters is None else own | dict(parameters)
+                given = None if parameters is None else {**own, **parameters}
                 cursor = _texts(connection) if isinstance(asked, Texts) else connection.cursor()
                 cursors.append(await cursor.execute(query, given))
         return [await c.fetchall() if c.description is not None else [] for c in cursors]

@@ -26,6 +26,7 @@ from api.policy import Access, permits
 from api.principal import Principal
 from api.problems import Kind, Problem
 from api.rate_limits import Admission
+from api.tracing import redis_call
 
 if TYPE_CHECKING:
     from api.app import Services
@@ -150,7 +151,8 @@ class Front:
         key, version = _key(services, call, principal, variant, scope)
         held = None if key is None else services.cache.held(key)
         etag = b"" if held is None else held.body.digest
-        admission = await services.limits.admit(principal, call.rate, key, etag)
+        with redis_call():
+            admission = await services.limits.admit(principal, call.rate, key, etag)
         if admission.is_local:
             services.metrics.local_limits.inc()
         limits = _limit_headers(admission)

@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from api.tracing import Tracing, cache_outcome
 
 _LOG = logging.getLogger("boxoffice.api")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -83,7 +84,9 @@ class Metrics:
         self._refused.labels(by).inc()
 
     def cached(self, outcome: str) -> None:
-        """Count what the cache did."""
+        """Count what the cache did, and say it on the request's span."""
+        if outcome not in ("stored", "not_stored"):  # afterwards
+            cache_outcome(outcome)
         child = self._cache_children.get(outcome)
         if child is None:
             child = self._cache_children[outcome] = self._cached.labels(outcome)
@@ -147,16 +150,25 @@ class AccessLog:
         self._lines: list[str] = []
 
     def add(
-        self, request_id: str, method: str, route: str, status: int, seconds: float, role: str
+        self,
+        request_id: str,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        role: str,
+        trace: str = "",
     ) -> None:
         """Add a line; none of its texts needs escaping."""
+        traced = f', "trace_id": "{trace}"' if trace else ""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         if not self._lines:
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
         self._lines.append(
             f'{{"at": "{at}", "level": "info", "logger": "boxoffice.api.access", '
             f'"request_id": "{request_id}", "method": "{method}", "route": "{route}", '
-            f'"status": {status}, "milliseconds": {seconds * 1000:.2f}, "role": "{role}"}}\n'
+            f'"status": {status}, "milliseconds": {seconds * 1000:.2f}, "role": "{role}"'
+            f"{traced}}}\n"
         )
 
     def flush(self) -> None:
@@ -171,12 +183,17 @@ class Observed:
     """The outermost layer: request id, metrics, log line, and an answer to the unforeseen."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Callable[[], Metrics], access_log: AccessLog | None
+        self,
+        app: ASGIApp,
+        metrics: Callable[[], Metrics],
+        access_log: AccessLog | None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Around ``app``."""
         self._app = app
         self._metrics = metrics
         self._access_log = access_log
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -187,6 +204,7 @@ class Observed:
         request_id = _request_id(scope)
         scope["boxoffice.request_id"] = request_id
         header = (b"x-request-id", request_id.encode())
+        opened = None if self._tracing is None else self._tracing.begin(scope)
         status = 0
 
         async def observe(message: Message) -> None:
@@ -209,8 +227,12 @@ class Observed:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = template_of(scope)
             self._metrics().answered(method, route, status, seconds)
+            trace = ""
+            if self._tracing is not None and opened is not None:
+                trace = self._tracing.end(opened, method, route, status, _role(scope))
             if self._access_log is not None:
-                self._access_log.add(request_id, method, route, status, seconds, _role(scope))
+                role = _role(scope)
+                self._access_log.add(request_id, method, route, status, seconds, role, trace)
 
 
 def _request_id(scope: Scope) -> str:

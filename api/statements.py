@@ -14,6 +14,9 @@ _FOLDER = Path(__file__).parent / "sql"
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - SQL
 
 
+_NAMES: dict[bytes, str] = {}
+
+
 @cache
 def statement(name: str, **values: str | tuple[str, ...]) -> bytes:
     """A file of ``api/sql`` with its blocks filled in.
@@ -22,4 +25,11 @@ def statement(name: str, **values: str | tuple[str, ...]) -> bytes:
         values: identifiers of datasets and metrics, never anything a user gave.
     """
     text = (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
-    return _ENVIRONMENT.from_string(text).render(**values).encode()
+    filled = _ENVIRONMENT.from_string(text).render(**values).encode()
+    _NAMES[filled] = name
+    return filled
+
+
+def name_of(filled: bytes) -> str:
+    """The file a statement came from; ``other`` for one of elsewhere."""
+    return _NAMES.get(filled, "other")

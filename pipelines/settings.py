@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +24,10 @@ STATE_DIRECTORY = PROJECT_ROOT / ".boxoffice"
 
 
 class Settings(BaseSettings):
-    """Configuration of one deployment; field ``x`` is the variable ``BOXOFFICE_X``."""
+    """Configuration of one deployment; field ``x`` is the variable ``BOXOFFICE_X``.
+
+    ``OTEL_EXPORTER_OTLP_ENDPOINT`` alone has the name that a standard gives it.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="BOXOFFICE_",
@@ -133,6 +136,13 @@ class Settings(BaseSettings):
         ' not the default: {"read": 600, "heavy": 60, "export": 20, "sql": 30}.',
     )
     api_access_log: bool = Field(True, description="Whether every request is logged.")
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        # The standard's own name, without a prefix; and the field's, for settings made in code.
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_exporter_otlp_endpoint"),
+        pattern=r"^https?://",
+        description="Collector of the read API's traces (http://host:4318); None: there are none.",
+    )
 
     @field_validator("time_zone")
     @classmethod
