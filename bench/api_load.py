@@ -27,6 +27,7 @@ from bench.measure import server_cpu_seconds
 _PGBENCH = POSTGRES_VERSIONS[18] / "pgbench"
 _SCRIPT = Path(__file__).parent / "api_load.lua"
 _START_SECONDS = 60.0
+_IDLE_SHARE, _IDLE_WITHIN_SECONDS = 0.1, 10.0
 
 
 class ToolMissingError(RuntimeError):
@@ -40,6 +41,7 @@ class Load:
     Attributes:
         cpu: milliseconds of processor time that the servers spent on a request, all together.
         refused: answers that were no success, for example 503 where too many waited.
+        others: cores that neither the servers nor the load generator kept busy meanwhile.
     """
 
     per_second: float
@@ -50,6 +52,7 @@ class Load:
     requests: int = 0
     cpu: float | None = None
     refused: int = 0
+    others: float | None = None
 
 
 @contextmanager
@@ -94,10 +97,52 @@ def _answers(url: str) -> bool:
 
 def with_cpu(run: Callable[[], Load], servers: Sequence[int]) -> Load:
     """A case with the processor time of the servers, by process id, their children included."""
-    before = sum(map(server_cpu_seconds, servers))
+    before, own, busy = _settled(servers), _own_seconds(), _busy_seconds()
+    began = time.monotonic()
     load = run()
     spent = sum(map(server_cpu_seconds, servers)) - before
-    return replace(load, cpu=1000 * spent / max(1, load.requests))
+    others = _busy_seconds() - busy - spent - (_own_seconds() - own)
+    return replace(
+        load,
+        cpu=1000 * spent / max(1, load.requests),
+        others=max(0.0, others / (time.monotonic() - began)),
+    )
+
+
+def _settled(servers: Sequence[int]) -> float:
+    """Processor time of servers, once they are done with what the case before left to them.
+
+    A server that is busy of its own accord, such as a vacuum, is waited for some seconds only.
+    """
+    deadline = time.monotonic() + _IDLE_WITHIN_SECONDS
+    spent = sum(map(server_cpu_seconds, servers))
+    while True:
+        time.sleep(0.2)
+        before, spent = spent, sum(map(server_cpu_seconds, servers))
+        if spent - before <= 0.2 * _IDLE_SHARE or time.monotonic() > deadline:
+            return spent
+
+
+def machine_load(seconds: float = 2.0) -> str:
+    """How busy the machine is, to be asked while nothing of the bench runs."""
+    cores = psutil.cpu_count() or 1
+    busy = psutil.cpu_percent(interval=seconds) / 100 * cores
+    averages = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    return f"{busy:.2f} of {cores} cores busy, load average {averages}"
+
+
+def _busy_seconds() -> float:
+    """Processor time of all programs of the machine, and what a hypervisor gave to others.
+
+    Interrupts are left out: those of the bench's own connections cannot be told apart.
+    """
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "nice", 0) + getattr(times, "steal", 0))
+
+
+def _own_seconds() -> float:
+    """Processor time of this process and of the load generators that it waited for."""
+    return sum(os.times()[:4])
 
 
 def fetch_until(url: str, token: str, is_done: Callable[[bytes], bool]) -> None:
@@ -107,12 +152,13 @@ def fetch_until(url: str, token: str, is_done: Callable[[bytes], bool]) -> None:
         TimeoutError: it never was.
     """
     deadline = time.monotonic() + _START_SECONDS
-    while not is_done(answer := _body(url, token)):
+    while not is_done(answer := body(url, token)):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{url}: {answer[:500]!r}")
 
 
-def _body(url: str, token: str) -> bytes:
+def body(url: str, token: str) -> bytes:
+    """The body of an answer, whatever its status."""
     request = urllib.request.Request(url, headers={"Authorization": token})  # noqa: S310 - 127.0.0.1
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - 127.0.0.1
@@ -150,15 +196,18 @@ def wrk(url: str, requests: Path, connections: int, seconds: float) -> Load:
         timeout=seconds + 60,
     )
     found = json.loads(done.stdout.splitlines()[-1])
+    average = os.getloadavg()[0]
+    if not found["requests"] and not found["broken"]:
+        return Load(0.0, None, None, load_average=average)  # slower than the case is long
     if found["refused"] >= found["requests"] or found["broken"]:
         first, token = requests.read_text().split("\n", 1)[0].split("\t")
-        raise RuntimeError(f"{url}{first}: {found}; {_body(url + first, token)[:500]!r}")
+        raise RuntimeError(f"{url}{first}: {found}; {body(url + first, token)[:500]!r}")
     return Load(
         found["requests"] * 1e6 / found["microseconds"],
         found["p50"] / 1000,
         found["p99"] / 1000,
-        found["bytes"] // max(1, found["requests"]),
-        os.getloadavg()[0],
+        found["bytes"] // found["requests"],
+        average,
         found["requests"],
         refused=found["refused"],
     )
@@ -179,14 +228,14 @@ def pgbench(url: str, script: Path, role: str, clients: int, seconds: float) -> 
         check=False,
         timeout=seconds + 60,
     )
-    found = re.search(r"tps = ([0-9.]+)", done.stdout)
-    if done.returncode or found is None:
-        raise RuntimeError(f"pgbench: {done.stderr[-2000:]}")
     count = re.search(r"transactions actually processed: ([0-9]+)", done.stdout)
+    rate = re.search(r"tps = ([0-9.]+)", done.stdout)
+    if done.returncode or count is None:
+        raise RuntimeError(f"pgbench: {done.stdout[-500:]} {done.stderr[-2000:]}")
     return Load(
-        float(found.group(1)),
+        float(rate.group(1)) if rate else 0.0,  # none was done: slower than the case is long
         None,
         None,
         load_average=os.getloadavg()[0],
-        requests=int(count.group(1)) if count else 0,
+        requests=int(count.group(1)),
     )
