@@ -24,7 +24,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from api import observability
+from api import docs_page, observability
+from api.app import create_app
 from api.routes.health import migrated_to
 from exports.masking import Role
 from local import ports
@@ -214,6 +215,10 @@ def test_the_documentation_needs_nothing_from_elsewhere(settings: Settings) -> N
         assert "/sample/revenue" in page
         assert not re.search(r"""(src|href)=["']?(https?:)?//|url\(|@import""", page)
         assert "<script" not in page
+        whole = docs_page.page(create_app(settings).openapi())
+        assert "<code>type</code> *" in whole  # the body of an export
+        assert """--json &#39;{&#34;type&#34;:&#34;…&#34;}&#39;""" in whole
+        assert "`" not in whole
 
     with_client(settings, ask)
 
