@@ -122,12 +122,19 @@ def from_exception(error: Exception) -> Problem:
             )
         case psycopg_pool.TooManyRequests() | psycopg_pool.PoolTimeout():
             return unavailable("No database connection became free in time.")
+        case psycopg.OperationalError() if _is_crowded(error):
+            return unavailable("All database connections of this kind are in use.")
         case psycopg.OperationalError() | psycopg_pool.PoolClosed():
             return unavailable()
         case _:
             return Problem(
                 Kind.INTERNAL, "The error is in the log under the request id. Nothing was changed."
             )
+
+
+def _is_crowded(error: psycopg.OperationalError) -> bool:
+    # libpq tells the code of a refused connection to nobody, only its words.
+    return error.sqlstate == "53300" or "too many connections" in str(error)
 
 
 def _from_validation(error: RequestValidationError) -> Problem:

@@ -11,9 +11,12 @@ import os
 import tempfile
 from typing import Annotated
 
+import psycopg
 import typer
+from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.console import fail, load_settings
+from pipelines.settings import Settings
 
 GRACE_SECONDS = 20
 _KEEP_ALIVE_SECONDS = 65  # longer than the load balancers in front of it, which close first
@@ -40,6 +43,8 @@ def serve(
         build_services(settings)  # what is wrong is said once, not by every worker
     except (ConfigurationError, ValueError) as error:
         raise fail(error) from None
+    if (warning := crowded(settings)) is not None:
+        typer.secho(warning, err=True, fg=typer.colors.YELLOW)
     with contextlib.ExitStack() as stack:
         if settings.api_workers > 1:
             # Where the workers put their metrics, so that any of them can show those of all.
@@ -60,6 +65,32 @@ def serve(
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
+
+
+def crowded(settings: Settings) -> str | None:
+    """What to say if not every worker can hold a session of ad-hoc SQL at the same time.
+
+    Each holds at least one while it runs a statement. A database that is away is not asked again.
+    """
+    if settings.warehouse_adhoc_url is None or settings.warehouse_reader_url is None:
+        return None
+    from api.statements import statement
+
+    role = conninfo_to_dict(settings.warehouse_adhoc_url.get_secret_value()).get("user")
+    url = settings.warehouse_reader_url.get_secret_value()
+    try:
+        with psycopg.connect(url, connect_timeout=2) as connection:
+            row = connection.execute(statement("role_connection_limit"), {"role": role}).fetchone()
+    except psycopg.OperationalError:
+        return "Postgres does not answer yet: how many sessions ad-hoc SQL has was not checked."
+    limit = -1 if row is None else int(row[0])
+    if limit < 0 or settings.api_workers <= limit:
+        return None
+    return (
+        f"BOXOFFICE_API_WORKERS is {settings.api_workers}, and role {role} may hold {limit} "
+        "connections: when more of them are asked for ad-hoc SQL at the same time, some answer "
+        "503. Raise the role's CONNECTION LIMIT (local/sql/adhoc_role.sql), or start fewer."
+    )
 
 
 def token(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,8 @@ from pydantic import SecretStr
 
 from api.routes import adhoc
 from exports.masking import Role
+from local import ports
+from pipelines.serving import crowded
 from pipelines.settings import Settings
 from tests.api_client import MINE, api_settings, fill
 from tests.api_shapes import Api, differences, example_of, serving
@@ -188,3 +191,35 @@ def test_without_a_role_it_says_what_is_missing(settings: Settings) -> None:
         response = ask(api, REVENUE)
     assert response.status_code == 503
     assert "BOXOFFICE_WAREHOUSE_ADHOC_URL" in response.json()["detail"]
+
+
+def test_a_start_with_more_workers_than_sessions_says_so(settings: Settings) -> None:
+    assert settings.warehouse_adhoc_url is not None
+    assert crowded(settings) is None
+    said = crowded(settings.model_copy(update={"api_workers": 5})) or ""
+    for part in ("BOXOFFICE_API_WORKERS is 5", "boxoffice_adhoc may hold 4", "adhoc_role.sql"):
+        assert part in said
+    without = {"api_workers": 5, "warehouse_adhoc_url": None}
+    assert crowded(settings.model_copy(update=without)) is None
+    # A role without a limit is another's mistake, which refuses to run statements.
+    unlimited = {"api_workers": 5, "warehouse_adhoc_url": settings.warehouse_owner_url}
+    assert crowded(settings.model_copy(update=unlimited)) is None
+    away = SecretStr(f"postgresql://a:b@127.0.0.1:{ports.choose(29980)}/c")
+    assert "was not checked" in (
+        crowded(settings.model_copy(update={"warehouse_reader_url": away})) or ""
+    )
+
+
+def test_when_other_workers_hold_all_sessions_one_is_told_to_come_back(
+    api: Api, settings: Settings
+) -> None:
+    assert settings.warehouse_adhoc_url is not None
+    url = settings.warehouse_adhoc_url.get_secret_value()
+    with contextlib.ExitStack() as others:
+        for _ in range(4):
+            others.enter_context(psycopg.connect(url))
+        response = ask(api, REVENUE)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert "in use" in response.json()["detail"]
+    assert "boxoffice_adhoc" not in response.text
+    assert ask(api, REVENUE).status_code == 200
