@@ -28,6 +28,7 @@ from api.problems import not_found, unavailable
 from api.publications import Publications, Query, Shelf, combined, shelf_queries, shelves
 from api.statements import name_of, statement
 from api.tracing import postgres_call
+from api.viewers import Viewers
 from pipelines.settings import Settings
 
 _LOG = logging.getLogger("boxoffice.api")
@@ -68,6 +69,7 @@ class Database:
         self.time_zone = settings.time_zone
         self._pools: dict[Scope, AsyncConnectionPool[Connection]] = {}
         self.publications = Publications(lambda: self._connect("admin"), self._drain)
+        self.viewers = Viewers(settings.warehouse_url.get_secret_value())
 
     async def open(self) -> None:
         """Open the pools; a database that is away is not an error: it is tried again."""
@@ -95,6 +97,7 @@ class Database:
     async def close(self) -> None:
         """Wait for nothing that is running longer than a few seconds."""
         await self.publications.stop()
+        await self.viewers.settle()
         for pool in self._pools.values():
             await pool.close(timeout=5)
 
@@ -104,6 +107,7 @@ class Database:
 
     def reading(self, principal: Principal, datasets: tuple[str, ...]) -> Reading:
         """A snapshot in which the principal sees what is theirs."""
+        self.viewers.saw(principal)
         return Reading(self, principal, datasets)
 
     async def in_thread(self, function: Callable[[psycopg.Connection[Row]], T]) -> T:

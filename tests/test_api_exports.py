@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, get_args
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
@@ -30,7 +30,7 @@ from tests.api_shapes import Api, differences, example_of, serving
 from tests.deployment import Deployment
 from warehouse.access_log import verify_access_log
 from warehouse.export_jobs import renew_lease, start
-from warehouse.export_rights import restore_right, revoke_right
+from warehouse.export_rights import RightError, check_right, restore_right, revoke_right
 
 ADMIN, ORGANIZER = exports.ADMIN, exports.ORGANIZER
 SCHEDULES, OWN_SCHEDULES = export_schedules.ADMIN, export_schedules.ORGANIZER
@@ -633,6 +633,39 @@ def test_an_account_whose_right_was_taken_away_makes_none(api: Api, exporter: Ex
     with exporter.connect() as connection:
         restore_right(connection, person.account)
     assert person("POST", f"{made['links']['self']}/resume").status_code == 200
+
+
+def test_an_organizer_who_became_a_viewer_has_no_recurring_exports_any_more(
+    api: Api, platform: Platform, exporter: Exporter
+) -> None:
+    person = Person(api, Role.ORGANIZER, platform.organizer)
+    stranger = Person(api, Role.VIEWER, platform.organizer)
+    body = {"type": "attendees", "recurrence": MONTHLY}
+    assert person("POST", OWN_SCHEDULES, json=body).status_code == 201
+
+    def may_own() -> None:
+        with exporter.connect() as connection:
+            right = person.account, "organizer", platform.organizer
+            check_right(connection, *right, timedelta(days=1))
+
+    def look(account: str, first: date) -> None:
+        viewer = Person(api, Role.VIEWER, platform.organizer, account)
+        path = f"/api/organizer/analytics/sales-chart/{platform.event}?from={first}&to={LAST}"
+        assert viewer("GET", path).status_code == 200
+        api.run(lambda client: client.app.state.services.database.viewers.settle())
+
+    may_own()
+    look(stranger.account, FIRST)
+    may_own()
+    look(person.account, FIRST + timedelta(days=1))  # an answer that is not kept yet
+    with pytest.raises(RightError, match="is now viewer"):
+        may_own()
+    assert platform.rows(
+        "SELECT account FROM ops.export_rights WHERE account = %s", [stranger.account]
+    ) == [], "who never asked for exports is not written down"  # fmt: skip
+    # Whoever is an organizer again says so by asking for exports.
+    assert person("POST", OWN_SCHEDULES, json=body).status_code == 201
+    may_own()
 
 
 # --- The document and the parts behind ----------------------------------------------------------

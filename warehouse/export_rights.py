@@ -50,8 +50,7 @@ def remember_right(
     """Note that an account proved its role and organizer just now; a revoked right stays so.
 
     Args:
-        role: from a verified token. Note viewers as well: an organizer who became one may own
-            nothing any more.
+        role: from a verified token. Viewers, who cannot ask for exports: ``note_viewer``.
     """
     values = {"account": account, "role": role, "organizer_id": organizer_id, "every": SEEN_EVERY}
     connection.execute(statement("remember_export_right"), values)
@@ -59,6 +58,26 @@ def remember_right(
     if right is None:
         raise RuntimeError("a right that was just written cannot be read")
     return right
+
+
+def note_viewer(
+    connection: psycopg.Connection[Any], account: str, organizer_id: int | None
+) -> None:
+    """Note that an account proved just now to be a viewer, who may own nothing.
+
+    What it owns from the time it was something else is paused when it is due next. An account that
+    never was is not written down.
+
+    Args:
+        organizer_id: whose numbers the viewer sees; None for everybody's.
+    """
+    connection.execute(
+        """UPDATE ops.export_rights
+        SET role = 'viewer', organizer_id = %s, granted_at = now, seen_at = now
+        FROM (SELECT clock_timestamp() AS now) AS clock
+        WHERE account = %s AND role <> 'viewer'""",
+        (organizer_id, account),
+    )
 
 
 def revoke_right(connection: psycopg.Connection[Any], account: str, reason: str) -> Right:
