@@ -6,10 +6,10 @@ rows together with them. Does not belong here: how they are laid out (``api.answ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from api.database import Reading, Row
@@ -59,26 +59,18 @@ class Periods:
         """The finished table with one row for each event and period."""
         return _DATASETS[self.granularity]
 
-    @cached_property
-    def starts(self) -> list[date]:
+    @property
+    def starts(self) -> Sequence[date]:
         """First day of each period, in order."""
-        if self.granularity == "daily":
-            return [self.first + _DAY * n for n in range((self.last - self.first).days + 1)]
-        if self.granularity == "weekly":
-            first = week_start(self.first)
-            return [first + 7 * _DAY * n for n in range((self.last - first).days // 7 + 1)]
-        starts = [month_start(self.first)]
-        while (following := next_month(starts[-1])) <= self.last:
-            starts.append(following)
-        return starts
+        return _starts(self.granularity, self.first, self.last)[0]
 
-    @cached_property
-    def keys(self) -> list[str]:
+    @property
+    def keys(self) -> Sequence[str]:
         """Partition key of each period, in order."""
-        return [start.isoformat() for start in self.starts]
+        return _starts(self.granularity, self.first, self.last)[1]
 
     @cached_property
-    def names(self) -> list[str]:
+    def names(self) -> Sequence[str]:
         """Label of each period, in order."""
         return self.keys if self.granularity == "daily" else [self.label(s) for s in self.starts]
 
@@ -96,6 +88,25 @@ class Periods:
                 return iso_week_label(start)
             case "monthly":
                 return start.isoformat()[:7]
+
+
+@lru_cache(maxsize=64)
+def _starts(
+    granularity: Granularity, first: date, last: date
+) -> tuple[tuple[date, ...], tuple[str, ...]]:
+    """First days of the periods of a range, as dates and as texts; the same are asked for often."""
+    starts = []
+    match granularity:
+        case "daily":
+            starts = [first + _DAY * n for n in range((last - first).days + 1)]
+        case "weekly":
+            monday = week_start(first)
+            starts = [monday + 7 * _DAY * n for n in range((last - monday).days // 7 + 1)]
+        case "monthly":
+            starts = [month_start(first)]
+            while (following := next_month(starts[-1])) <= last:
+                starts.append(following)
+    return tuple(starts), tuple(start.isoformat() for start in starts)
 
 
 @dataclass(frozen=True)

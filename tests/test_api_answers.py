@@ -70,7 +70,7 @@ def test_periods_are_days_iso_weeks_and_months() -> None:
         Periods(granularity, first, last) for granularity in ("daily", "weekly", "monthly")
     )
     assert (len(daily.starts), daily.starts[0], daily.starts[-1]) == (36, first, last)
-    assert weekly.starts[:2] == [date(2024, 12, 23), date(2024, 12, 30)]
+    assert weekly.starts[:2] == (date(2024, 12, 23), date(2024, 12, 30))
     assert weekly.label(date(2024, 12, 30)) == "2025-W01"
     assert [monthly.label(start) for start in monthly.starts] == ["2024-12", "2025-01", "2025-02"]
     for wrong in ((last, first), (date(2000, 1, 1), date(2025, 1, 1))):

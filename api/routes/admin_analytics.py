@@ -431,7 +431,7 @@ async def _read_methods(
     return *_lines(rows, query, keys), coverage, known.missing
 
 
-def _ends(periods: Periods) -> list[date]:
+def _ends(periods: Periods) -> Sequence[date]:
     """Last day of each period."""
     match periods.granularity:
         case "daily":

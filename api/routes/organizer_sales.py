@@ -135,8 +135,9 @@ async def sales_chart(
         coverage = _of_days(coverage, until)
     sales_days = await read.shelf(_TYPES if has_types else _DAILY)
     gap = _first_gap(row, sales_days, read.time_zone)
-    ends = [start - _DAY for start in periods.starts[1:]] + [until]
-    has_all = [gap is None or gap > end for end in ends]
+    has_all = [True] * len(periods.starts)
+    if gap is not None:
+        has_all = [end < gap for end in (*(start - _DAY for start in periods.starts[1:]), until)]
     lines = _lines(rows, names, row["currency"], has_types=has_types)
     series = write(coverage, names, lines, has_all=has_all)
     currencies = {row["currency"], *(line.currency for line in lines)}
