@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +19,7 @@ from exports.masking import Role
 from local import ports
 from pipelines.serving import crowded
 from pipelines.settings import Settings
-from tests.api_client import MINE, api_settings, fill
+from tests.api_client import MINE, Client, api_settings, fill, until
 from tests.api_shapes import Api, differences, example_of, serving
 
 URL = "/api/v1/admin/sql"
@@ -223,3 +225,63 @@ def test_when_other_workers_hold_all_sessions_one_is_told_to_come_back(
     assert "in use" in response.json()["detail"]
     assert "boxoffice_adhoc" not in response.text
     assert ask(api, REVENUE).status_code == 200
+
+
+def test_a_statement_is_stopped_when_its_client_goes_away(settings: Settings) -> None:
+    patient = settings.model_copy(update={"api_statement_timeout_seconds": 60.0})
+    crossed = ", ".join(f"reporting.daily_metrics d{number}" for number in range(9))
+    statement = f"SELECT count(*) FROM {crossed}, generate_series(1, 200) g WHERE d1.orders = -g"
+
+    def sessions() -> int:
+        with psycopg.connect(settings.warehouse_url.get_secret_value()) as connection:
+            row = connection.execute(
+                """SELECT count(*) FROM pg_stat_activity
+                WHERE application_name = 'boxoffice-api-adhoc' AND datname = current_database()"""
+            ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    with serving(patient, adhoc.router) as other:
+        app = other.client.app
+
+        async def leave(client: Client) -> None:
+            sent = asyncio.Event()
+
+            async def receive() -> dict[str, Any]:
+                if not sent.is_set():
+                    sent.set()
+                    return {"type": "http.request", "body": body}
+                await until(sessions)
+                return {"type": "http.disconnect"}
+
+            async def send(message: dict[str, Any]) -> None:
+                pass
+
+            body = json.dumps({"sql": statement}).encode()
+            headers = client.as_() | {"Content-Type": "application/json"}
+            scope = {
+                "type": "http",
+                "method": "POST",
+                "path": URL,
+                "raw_path": URL.encode(),
+                "query_string": b"",
+                "root_path": "",
+                "scheme": "http",
+                "http_version": "1.1",
+                "server": ("api", 80),
+                "client": ("127.0.0.1", 1),
+                "headers": [(n.lower().encode(), v.encode()) for n, v in headers.items()],
+            }
+            async with asyncio.timeout(20):
+                await app(scope, receive, send)
+
+        other.run(leave)
+    assert sessions() == 0
+    assert records(settings)[-1] | {"ends": 0} == {
+        "account": "a@b",
+        "role": "admin",
+        "outcome": "cancelled",
+        "statement": None,
+        "reason": "the client went away",
+        "row_count": None,
+        "ends": 0,
+    }

@@ -6,7 +6,9 @@ what may be asked and how it is run (``api.adhoc``).
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import Field
@@ -24,6 +26,7 @@ from api.policy import Access
 from api.problems import Kind, Problem
 from api.writing import adhoc_sessions, publisher
 
+T = TypeVar("T")
 _MOST_ROWS = Limits().rows
 _LONGEST_TEXT = 100_000
 """Far longer than any statement that is allowed: what is too long is refused, and recorded."""
@@ -81,14 +84,17 @@ async def sql(body: Statement, request: Request, parts: Parts, caller: Caller) -
         ),
     )
     try:
-        found = await ask(
-            body.sql,
-            account=caller.account,
-            role=caller.role,
-            connect=sessions.connection,
-            publisher=records.connection,
-            limits=limits,
-            time_zone=parts.settings.time_zone,
+        found = await _while_connected(
+            request,
+            ask(
+                body.sql,
+                account=caller.account,
+                role=caller.role,
+                connect=sessions.connection,
+                publisher=records.connection,
+                limits=limits,
+                time_zone=parts.settings.time_zone,
+            ),
         )
     except RefusedError as error:
         raise _problem(error.reason, error.position, "refused") from None
@@ -124,6 +130,28 @@ async def sql(body: Statement, request: Request, parts: Parts, caller: Caller) -
         table=lambda: [dict(zip(names, row, strict=True)) for row in rows],
         headers=headers,
     )
+
+
+async def _while_connected(request: Request, asked: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns; if the client goes away it is cancelled, as nobody would read it.
+
+    The few sessions of ad-hoc SQL are for those who wait.
+    """
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    answer, end = asyncio.create_task(asked), asyncio.create_task(gone())
+    try:
+        await asyncio.wait({answer, end}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise Problem(Kind.BAD_REQUEST, "The client went away.")
+        return answer.result()
+    finally:
+        for task in (answer, end):
+            task.cancel()
+        await asyncio.gather(answer, end, return_exceptions=True)
 
 
 def _problem(reason: str, position: int | None, code: str, sqlstate: str | None = None) -> Problem:
