@@ -13,6 +13,7 @@ from alembic import command
 from api.periods import Periods
 from api.statements import statement
 from api.written import by_currency
+from metrics.datasets import DAILY_METRICS
 from pipelines.settings import Settings
 from tests.api_client import MINE, api_settings, publish_day
 from warehouse import migrate
@@ -62,6 +63,16 @@ def test_what_is_published_is_summed_in_the_same_transaction(settings: Settings)
     ]
 
 
+def _copied(column: str, value: str) -> str:
+    """Every row of some days once more, with another value in one column."""
+    names = ", ".join(DAILY_METRICS.column_names)
+    values = names.replace(column, value)
+    return (
+        f"INSERT INTO reporting.daily_metrics ({names}) SELECT {values}"
+        " FROM reporting.daily_metrics WHERE event_id IN (120, 130)"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "rows"),
     [
@@ -71,6 +82,8 @@ def test_what_is_published_is_summed_in_the_same_transaction(settings: Settings)
         ),
         ("UPDATE reporting.daily_metrics SET business_date = '2026-03-09' WHERE event_id = 120", 4),
         ("DELETE FROM reporting.daily_metrics WHERE event_id = 130", 2),
+        (_copied("event_id", "event_id + 1000"), 3),
+        (_copied("business_date", "business_date + 100"), 6),
         ("TRUNCATE reporting.daily_metrics", 0),
     ],
 )
