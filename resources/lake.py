@@ -29,6 +29,8 @@ from resources.spill_folders import spill_folder
 
 _COMMIT_LOCK = "boxoffice lake commit"
 _EXTENSIONS = ("httpfs", "postgres_scanner", "ducklake")
+_CREDENTIAL_CHAIN = "aws"
+"""The extension that asks the AWS default chain; loaded only where no key is given."""
 _DUCKDB_TYPES = {
     "bigint": "BIGINT",
     "text": "VARCHAR",
@@ -47,6 +49,10 @@ _SOURCE_TOTALS_COLUMNS = {
     "value": "BIGINT",
     "source_snapshot_at": "TIMESTAMPTZ",
 }
+
+
+class LakeCredentialsError(RuntimeError):
+    """No credentials for the lake's bucket are given or found; says how to give them."""
 
 
 class SnapshotExpiredError(RuntimeError):
@@ -116,7 +122,11 @@ class Lake:
 
     @contextmanager
     def session(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """An in-memory DuckDB with the lake attached as ``lake``; spills to a temporary folder."""
+        """An in-memory DuckDB with the lake attached as ``lake``; spills to a temporary folder.
+
+        Raises:
+            LakeCredentialsError: nothing says who this is for the bucket.
+        """
         with (
             spill_folder(self.spill_directory) as spill,
             duckdb.connect(
@@ -135,7 +145,7 @@ class Lake:
             for name in _EXTENSIONS:
                 connection.execute(f"LOAD '{_extension_path(name)}'")
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(self._s3_secret())
+            self._create_s3_secret(connection)
             self._attach(connection, "lake")
             try:
                 yield connection
@@ -168,10 +178,25 @@ class Lake:
             f" (DATA_PATH {quote(self.data_path)}, META_SECRET '{name}_login'{options})"
         )
 
+    def _create_s3_secret(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if self.access_key_id is not None:
+            connection.execute(self._s3_secret())
+            return
+        connection.execute(f"LOAD '{_extension_path(_CREDENTIAL_CHAIN)}'")
+        try:
+            connection.execute(self._s3_secret())
+        except duckdb.Error as error:
+            raise LakeCredentialsError(
+                f"no credentials for the bucket {self.bucket}: BOXOFFICE_S3_ACCESS_KEY_ID is not"
+                " set, and the AWS default chain (environment, profile, role of the container or"
+                " instance) has none; set the former, or give this process one of the latter"
+            ) from error
+
     def _s3_secret(self) -> str:
         options = [f"REGION {quote(self.region)}"]
         if self.access_key_id is None:
-            options.append("PROVIDER credential_chain")
+            # Credentials of a role expire, within the hour for some: they are fetched anew.
+            options += ["PROVIDER credential_chain", "REFRESH auto"]
         else:
             options += [
                 f"KEY_ID {quote(self.access_key_id)}",
