@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -285,3 +286,37 @@ def test_a_statement_is_stopped_when_its_client_goes_away(settings: Settings) ->
         "row_count": None,
         "ends": 0,
     }
+
+
+def test_many_columns_of_one_name_cost_no_more_than_others(api: Api) -> None:
+    headers = api.client.as_() | {"Accept": "text/csv"}
+    ones = {"sql": f"SELECT {', '.join(['1'] * 1400)}"}
+    began = time.process_time()
+    response = api.call("POST", URL, json=ones, headers=headers)
+    assert response.status_code == 200, response.text
+    assert time.process_time() - began < 1.5
+    names = response.text.splitlines()[0].split(",")
+    assert (len(set(names)), names[:2], names[-1]) == (
+        1400,
+        ["?column?", "?column?_2"],
+        "?column?_1400",
+    )
+    named = {"sql": "SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS a"}
+    rows = api.call("POST", URL, json=named, headers=headers).text.splitlines()
+    assert rows == ["a,a_2,a_2_2,a_3", "1,2,3,4"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("repeat('[', 5000) || repeat(']', 5000)", "[" * 5000 + "]" * 5000),
+        ("repeat('[', 101) || repeat(']', 101)", "[" * 101 + "]" * 101),
+        ("'{\"a\": ' || repeat('9', 7000) || '}'", {"a": "9" * 7000}),
+        ("'[\"' || repeat('[', 200) || '\\\"\"]'", ["[" * 200 + '"']),
+        ("'[' || repeat('[],', 200) || '12]'", [*[[]] * 200, 12]),
+    ],
+)
+def test_json_of_any_shape_is_an_answer(api: Api, value: str, shown: Any) -> None:
+    response = ask(api, f"SELECT ({value})::json")
+    assert response.status_code == 200, response.text
+    assert response.json()["data"]["rows"] == [[shown]]

@@ -6,7 +6,8 @@ Integers stay integers; ``numeric`` becomes a string as Postgres writes it; ``fl
 number, or a string where JSON has none (NaN, Infinity); dates and times become ISO 8601 strings, or
 what Postgres writes where ISO 8601 has none (infinity, years BC); intervals ISO 8601 durations;
 ranges, UUIDs and everything else strings; arrays and rows become lists; JSON stays JSON, with its
-decimals as strings.
+decimals, and integers of more than a thousand digits, as strings, but where it is nested more than
+a hundred deep it becomes a string as a whole.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Loader
 
 _OFFSET_WITHOUT_MINUTES = re.compile(r"[+-]\d\d$")
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_MAX_DEPTH = 100
+_MAX_DIGITS = 1000
 _TEXTS = ("numeric", "date", "time", "interval", "uuid", "bytea")
 _RANGES = ("daterange", "int4range", "int8range", "numrange", "tsrange", "tstzrange")
 
@@ -46,7 +50,26 @@ class _Float(Loader):
 
 class _Json(Loader):
     def load(self, data: Buffer) -> Any:
-        return json.loads(bytes(data), parse_float=str)
+        text = bytes(data).decode()
+        if _is_deep(text):
+            return text
+        return json.loads(text, parse_float=str, parse_int=_integer)
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MAX_DIGITS else digits
+
+
+def _is_deep(text: str) -> bool:
+    """Whether brackets are nested deeper than readers and writers of JSON can follow."""
+    if text.count("[") + text.count("{") <= _MAX_DEPTH:
+        return False
+    depth = 0
+    for mark in _MARKS.findall(text):
+        depth += (mark in "[{") - (mark in "]}")
+        if depth > _MAX_DEPTH:
+            return True
+    return False
 
 
 def json_safe(adapters: AdaptersMap) -> None:

@@ -103,7 +103,6 @@ async def sql(body: Statement, request: Request, parts: Parts, caller: Caller) -
     except StatementTimedOutError as error:
         raise Problem(Kind.TOO_SLOW, f"The statement was stopped: {error}.") from None
     rows, columns = found.rows.rows, found.rows.columns
-    names = _distinct([column.name for column in columns])
     data = {
         "columns": [{"name": column.name, "type": column.type} for column in columns],
         "rows": rows,
@@ -124,12 +123,12 @@ async def sql(body: Statement, request: Request, parts: Parts, caller: Caller) -
     }
     # A table without meta must still tell that it was cut.
     headers = {"X-Truncated": found.rows.truncated or "no"}
-    return Answer(
-        data,
-        meta,
-        table=lambda: [dict(zip(names, row, strict=True)) for row in rows],
-        headers=headers,
-    )
+
+    def table() -> list[dict[str, Any]]:
+        names = _distinct([column.name for column in columns])
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    return Answer(data, meta, table=table, headers=headers)
 
 
 async def _while_connected(request: Request, asked: Coroutine[Any, Any, T]) -> T:
@@ -169,10 +168,12 @@ def _problem(reason: str, position: int | None, code: str, sqlstate: str | None 
 
 def _distinct(names: list[str]) -> list[str]:
     """Names for the columns of a flat table: SQL allows the same name twice."""
-    found: list[str] = []
+    found: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for name in names:
-        unique, number = name, 2
+        unique = name
         while unique in found:
-            unique, number = f"{name}_{number}", number + 1
-        found.append(unique)
-    return found
+            numbers[name] = numbers.get(name, 1) + 1
+            unique = f"{name}_{numbers[name]}"
+        found[unique] = None
+    return list(found)
