@@ -132,7 +132,8 @@ def series(
 ) -> list[dict[str, Any]]:
     """One series for each value of ``by``: a point for every period, and totals.
 
-    Totals sum what is loaded; a distinct count has none, because it cannot be summed.
+    Totals sum what is loaded, and are null where nothing is; a distinct count has none, because it
+    cannot be summed.
 
     Args:
         rows: with the columns ``by``, ``period`` and the metrics.
@@ -145,6 +146,7 @@ def series(
         if own.setdefault(row["period"], row) is not row:
             raise ValueError(f"two rows of one series are of {row['period']}: `by` is too short")
     frames = _frames(coverage)
+    is_loaded = any(frame["state"] != NOT_LOADED for _, frame in frames)
     found = []
     for _, own in sorted(groups.items(), key=lambda group: tuple(map(str, group[0]))):
         head = next(iter(own.values()))
@@ -161,7 +163,7 @@ def series(
                 points.append(frame | (unknown if frame["state"] == NOT_LOADED else nothing))
         totals = {
             name: None
-            if isinstance(METRICS.get(name), Distinct)
+            if isinstance(METRICS.get(name), Distinct) or not is_loaded
             else unit(sum(row[name] for row in own.values()))
             for name, unit in units
         }

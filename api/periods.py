@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from api.database import Reading, Row
 from api.problems import invalid
@@ -25,6 +27,8 @@ NOT_LOADED = "not_loaded"
 ORGANIZER_DAYS = "ops.organizer_days"
 """Sums of ``daily_metrics`` by organizer, day and currency; triggers keep them."""
 MAX_DAYS = 3_660
+Day = Annotated[date, Field(ge=date(1990, 1, 1), lt=date(2200, 1, 1))]
+"""A reporting day, far enough from where the calendar ends to be compared with others."""
 _DATASETS: Mapping[Granularity, str] = {
     "daily": DAILY_METRICS.name,
     "weekly": WEEKLY_REVENUE.name,

@@ -68,7 +68,7 @@ def write(
     quotients: tuple[str, ...] = (),
     has_all: Sequence[bool] | None = None,
 ) -> Json:
-    """A list of series, each with totals and a point for every period.
+    """A list of series, each with totals (of what is loaded) and a point for every period.
 
     Args:
         metrics: names from the registry that can be added up.
@@ -93,7 +93,12 @@ def write(
         text = ",".join(
             [frame + (next(points) if is_loaded else unknown) for frame, is_loaded in frames]
         )
-        head = {**line.head, "totals": _totals(metrics, columns, quotients, line.currency)}
+        totals = (
+            _totals(metrics, columns, quotients, line.currency)
+            if loaded
+            else dict.fromkeys((*metrics, *quotients))
+        )
+        head = {**line.head, "totals": totals}
         found.append(f'{to_json(head).decode()[:-1]},"points":[{text}]}}')
     return Json(f"[{','.join(found)}]")
 

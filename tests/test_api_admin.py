@@ -313,6 +313,8 @@ def test_the_overview_compares_with_the_days_before(platform: Platform, api: Api
     assert fresh["data"]["range"]["days"] == 30
     assert len(fresh["meta"]["missing"]) > 0
     assert len(fresh["data"]["previous_range"]["missing"]) == 30
+    previous = fresh["data"]["currencies"][0]["previous"]
+    assert (previous["orders"], previous["gross_revenue"], previous["aov"]) == (None, None, None)
 
 
 def test_the_same_rows_come_as_csv_with_decimals_and_minor_units(
@@ -365,7 +367,9 @@ def test_only_those_who_see_every_organizer_are_answered(platform: Platform, api
         (f"/revenue?{RANGE}&colour=red", "query.colour"),
         ("/revenue?from=2024-01-01&to=2026-02-01&group_by=event", "query.limit"),
         ("/overview?from=2026-02-10&to=2026-02-09", "query.to"),
-        ("/overview?to=0001-01-02", "query.from"),
+        ("/overview?to=0001-01-02", "query.to"),
+        ("/revenue?from=9999-12-01&to=9999-12-31&granularity=monthly", "query.from"),
+        ("/requests?from=2026-02-01&to=9999-12-31&granularity=weekly", "query.to"),
     ],
 )
 def test_what_is_wrong_is_named(api: Api, path: str, field: str) -> None:

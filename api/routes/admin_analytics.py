@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from fastapi import Query
 from pydantic import Field
@@ -20,6 +19,7 @@ from api.database import Reading, Row, Texts
 from api.periods import (
     ORGANIZER_DAYS,
     Coverage,
+    Day,
     Granularity,
     Periods,
     read_covered,
@@ -27,13 +27,13 @@ from api.periods import (
     table_of,
 )
 from api.policy import Access
-from api.problems import Kind, Problem, invalid
+from api.problems import Kind, Problem
 from api.publications import Partition, Shelf
 from api.routes import admin_examples as examples
 from api.routes.admin_examples import ADDITIVE, OUTCOMES, WATERFALL
 from api.statements import statement
 from api.written import Line, by_currency, lines_by_currency, table, write
-from metrics.calendar import next_month
+from metrics.calendar import business_date, next_month
 from metrics.datasets import (
     DAILY_METRICS,
     DAILY_PAYMENTS,
@@ -68,8 +68,8 @@ _NAMED: Mapping[str, tuple[str, ...]] = {
 
 
 class _Range(Parameters):
-    from_: date = Field(alias="from", description="First reporting day.")
-    to: date = Field(description="Last reporting day; weeks and months are whole.")
+    from_: Day = Field(alias="from", description="First reporting day.")
+    to: Day = Field(description="Last reporting day; weeks and months are whole.")
     granularity: Granularity = "daily"
     organizer: int | None = Field(None, ge=1, le=_NEWEST, description="Of this organizer only.")
     event: int | None = Field(None, ge=1, le=_NEWEST, description="Of this event only.")
@@ -114,10 +114,10 @@ def _add_quotients(found: Iterable[dict[str, Any]], names: Sequence[str]) -> Non
 class OverviewQuery(Parameters):
     """Which days."""
 
-    from_: date | None = Field(
+    from_: Day | None = Field(
         None, alias="from", description="First reporting day; 30 days before the last if left out."
     )
-    to: date | None = Field(
+    to: Day | None = Field(
         None, description="Last reporting day; the last complete one if left out."
     )
 
@@ -139,8 +139,6 @@ async def overview(read: Read, query: Annotated[OverviewQuery, Query()]) -> Answ
     first, last = _overview_days(query, await read.shelf(DAILY_METRICS.name), read)
     periods = Periods("daily", first, last)
     length = last - first + _DAY
-    if first - date.min < length:
-        raise invalid("query.from", "there are no days before it to compare with", "range")
     before = Periods("daily", first - length, first - _DAY)
     totals, coverage = await read_series(
         read,
@@ -165,7 +163,11 @@ async def overview(read: Read, query: Annotated[OverviewQuery, Query()]) -> Answ
             "to": before.last,
             "missing": earlier.missing,
         },
-        "currencies": _by_currency(totals, {row["currency"]: row["events"] for row in sold}),
+        "currencies": _by_currency(
+            totals,
+            {row["currency"]: row["events"] for row in sold},
+            loaded={True: _is_loaded(coverage), False: _is_loaded(earlier)},
+        ),
         "events": {
             "total": sum(row["events"] for row in states),
             "upcoming": sum(row["upcoming"] for row in states),
@@ -183,12 +185,11 @@ def _overview_days(query: OverviewQuery, shelf: Shelf, read: Reading) -> tuple[d
     last = query.to or shelf.complete_through
     if last is None:
         known = max(shelf.partitions, default=None)
-        today = datetime.now(UTC).astimezone(ZoneInfo(read.time_zone)).date()
+        today = business_date(read.time_zone, datetime.now(UTC))
         last = today if known is None else date.fromisoformat(known)
-    first = query.from_
-    if first is None:
-        first = date.fromordinal(max(1, last.toordinal() - OVERVIEW_DAYS + 1))
-    return first, last
+    if query.to is None and query.from_ is not None:
+        last = max(last, query.from_)
+    return query.from_ or last - (OVERVIEW_DAYS - 1) * _DAY, last
 
 
 def _leaders(key: str, label: str, source: str) -> bytes:
@@ -205,24 +206,37 @@ def _leader(row: Row, what: str) -> dict[str, Any]:
     }
 
 
-def _by_currency(rows: Sequence[Row], events: Mapping[str, int]) -> list[dict[str, Any]]:
+def _is_loaded(coverage: Coverage) -> bool:
+    return len(coverage.missing) < len(coverage.periods.keys)
+
+
+def _by_currency(
+    rows: Sequence[Row], events: Mapping[str, int], *, loaded: Mapping[bool, bool]
+) -> list[dict[str, Any]]:
+    """Both ranges in every currency; nulls for the one of which no day is loaded."""
     found = []
     for currency in sorted({row["currency"] for row in rows}):
         own = {row["is_current"]: row for row in rows if row["currency"] == currency}
+        now, before = (
+            own.get(
+                which, dict.fromkeys(("organizers_with_sales", *ADDITIVE), 0 if there else None)
+            )
+            for which, there in ((True, loaded[True]), (False, loaded[False]))
+        )
         found.append(
             {
                 "currency": currency,
-                "events_with_sales": events.get(currency, 0),
-                "organizers_with_sales": own[True]["organizers_with_sales"] if True in own else 0,
-                "totals": _totals(own.get(True), currency),
-                "previous": _totals(own.get(False), currency),
+                "events_with_sales": events.get(currency, 0) if loaded[True] else None,
+                "organizers_with_sales": now["organizers_with_sales"],
+                "totals": _totals(now, currency),
+                "previous": _totals(before, currency),
             }
         )
     return found
 
 
-def _totals(row: Row | None, currency: str) -> dict[str, Any]:
-    values = {name: 0 if row is None else row[name] for name in ADDITIVE}
+def _totals(row: Row, currency: str) -> dict[str, Any]:
+    values = {name: row[name] for name in ADDITIVE}
     quotients = {name: _quotient(name, values, currency) for name in RATIOS}
     return record(values, currency) | quotients
 

@@ -22,13 +22,12 @@ from pydantic import Field
 from api.answers import Answer, meta, money, record
 from api.calls import Caller, Read
 from api.database import Reading, Row
-from api.periods import NOT_LOADED, Granularity, Periods
+from api.periods import NOT_LOADED, Day, Granularity, Periods
 from api.policy import Access
 from api.problems import Kind, invalid
 from api.routes import organizer_examples
 from api.routes.organizer_shared import (
     LARGEST,
-    Day,
     EventNumber,
     OrganizerQuery,
     calls,

@@ -22,7 +22,7 @@ from pydantic import Field
 from api.answers import average, money, ratio
 from api.calls import Calls, Parameters
 from api.database import Row
-from api.periods import Coverage, Periods
+from api.periods import Coverage, Day, Periods
 from api.principal import Principal
 from api.problems import invalid, not_found
 from api.publications import Shelf
@@ -53,8 +53,6 @@ EventList = Annotated[
         examples=["120,121"],
     ),
 ]
-Day = Annotated[date, Field(ge=date(1990, 1, 1), lt=date(2200, 1, 1))]
-"""A reporting day, far enough from where the calendar ends to be compared with others."""
 calls = partial(Calls, PATH, TAG)
 """A router for a module of these endpoints."""
 
