@@ -181,7 +181,9 @@ class Front:
                 await respond(send, answer, admitted)
                 return
         scope["boxoffice.admitted"] = admitted
-        await self._app(scope, _bounded(asked, receive), send)
+        if scope["method"] != "GET":  # of which no body is read
+            receive = _bounded(asked, receive)
+        await self._app(scope, receive, send)
 
 
 async def respond(send: Send, answer: Body, admitted: Admitted) -> None:
