@@ -31,7 +31,10 @@ LONGEST = (
     "test_extraction",
     "test_late_data",
     "test_restatements",
+    "test_figures",
+    "test_quarantine",
     "test_explain",
+    "test_reconciliation",
     "test_failures",
     "test_up",
 )

@@ -119,7 +119,7 @@ def _cells(deployment: Deployment, dataset: str, rows: int) -> list[tuple[Cell, 
 @pytest.mark.parametrize(
     ("dataset", "rows"),
     [
-        ("daily_metrics", 4),
+        ("daily_metrics", 2),
         ("daily_payments", 2),
         ("daily_ticket_types", 2),
         ("weekly_revenue", 1),

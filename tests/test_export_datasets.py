@@ -514,7 +514,8 @@ def test_no_file_of_a_dataset_without_contact_data_has_any(
     request = validate(dataset, filters, names, requester, catalogue(platform))
     with open_rows(sources, request, by_event=True) as rows:
         batches = list(rows.batches)
-    for name in FORMATS:
+    # The role decides what the rows have, which is the same in every format.
+    for name in FORMATS if role is Role.ADMIN else ("csv",):
         # Its entries are the bytes of the files that are written without packing.
         options, target = parse_options(name, {"packaging": "file_per_event"}), io.BytesIO()
         again = replace(rows, batches=iter(batches))
