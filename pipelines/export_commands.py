@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import psycopg
@@ -142,7 +142,7 @@ def request(
             job = _follow(connection, job)
             _show(job)
             if output is not None:
-                _download(job, output)
+                _download(connection, job, output)
 
 
 @app.command()
@@ -185,6 +185,7 @@ def link(
         job = get_job(connection, job_id)
         kind = content_type(job.format, parse_options(job.format, job.options))
         expires = timedelta(minutes=minutes)
+        _record(connection, job, "link")
         typer.echo(_bucket().presign(_key(job), expires, content_type=kind))
 
 
@@ -194,7 +195,7 @@ def download(job_id: _JobId, output: Annotated[Path, typer.Argument(help="Where 
     from warehouse.export_jobs import get_job
 
     with warehouse() as connection:
-        _download(get_job(connection, job_id), output)
+        _download(connection, get_job(connection, job_id), output)
 
 
 @app.command()
@@ -288,10 +289,11 @@ def _key(job: Job) -> str:
     return job.file_key
 
 
-def _download(job: Job, output: Path) -> None:
+def _download(connection: psycopg.Connection[Any], job: Job, output: Path) -> None:
     """Fetch the file; it stands under its name only when it is whole."""
     import hashlib
 
+    _record(connection, job, "download")
     key, digest = _key(job), hashlib.sha256()
     part = output.with_name(f".{output.name}.part")
     try:
@@ -307,6 +309,20 @@ def _download(job: Job, output: Path) -> None:
     finally:
         part.unlink(missing_ok=True)
     typer.echo(f"  {output}")
+
+
+def _record(
+    connection: psycopg.Connection[Any], job: Job, action: Literal["link", "download"]
+) -> None:
+    """Note that the operator is given clear personal data, before they are."""
+    from exports.disclosure import file_access
+    from warehouse.access_log import append_access
+
+    _key(job)
+    access = file_access(vars(job), account(), action)
+    if access is not None:
+        with connection.transaction():
+            append_access(connection, access)
 
 
 def _bucket() -> Any:

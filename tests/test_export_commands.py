@@ -138,8 +138,21 @@ def test_a_recurring_export_is_made_paused_revoked_and_ended(
     assert "no recurring exports" in boxoffice("recurring", "list").output
 
 
-def test_the_access_log_is_checked(boxoffice: Callable[..., Result]) -> None:
+@pytest.mark.usefixtures("worker")
+def test_files_links_and_downloads_of_clear_personal_data_are_in_the_access_log(
+    deployment: Deployment, boxoffice: Callable[..., Result], tmp_path: Path
+) -> None:
     assert "The access log is empty." in boxoffice("access-log").output
+    masked = boxoffice("request", "attendees").output.split()[1]
+    assert boxoffice("link", masked).exit_code == 0
+    assert "The access log is empty." in boxoffice("access-log").output
+    clear = boxoffice("request", "attendees", "--reason", "dispute 7").output.split()[1]
+    assert boxoffice("link", clear).exit_code == 0
+    assert boxoffice("download", clear, str(tmp_path / "attendees.csv")).exit_code == 0
+    assert "The access log is whole: 3 entries" in boxoffice("access-log").output
+    found = deployment.rows("SELECT action, reason, job_id FROM ops.access_log ORDER BY entry")
+    assert [row["action"] for row in found] == ["export", "link", "download"]
+    assert {(row["reason"], str(row["job_id"])) for row in found} == {("dispute 7", clear)}
 
 
 def test_asking_for_a_file_loads_no_engine() -> None:

@@ -30,9 +30,9 @@ from api.export_requests import Asked, Page, Written, check_reason, mine, queue,
 from api.policy import Access
 from api.principal import Principal
 from api.problems import Kind, Problem, invalid, not_found
-from exports.masking import Requester, Role, disclosed
+from exports.disclosure import file_access
 from pipelines.settings import Settings
-from warehouse import access_log
+from warehouse.access_log import append_access
 from warehouse.export_jobs import request_cancel
 from warehouse.export_states import State, UnknownJobError
 
@@ -418,24 +418,9 @@ async def _detailed(row: Row, app: FastAPI, settings: Settings, path: str) -> An
 
 async def _record(app: FastAPI, row: Row, action: Literal["link", "download"]) -> None:
     """Note who is given clear personal data, before they are: without the note they are not."""
-    role, organizer = Role(row["role"]), row["organizer_id"]
-    requester = Requester(role=role, organizer_id=organizer, reason=row["reason"])
-    columns = disclosed(row["dataset"], row["columns"], requester)
-    if not columns:
-        return
-    access = access_log.Access(
-        actor=row["requester"],
-        role=role,
-        organizer_id=organizer,
-        action=action,
-        job_id=row["job_id"],
-        dataset=row["dataset"],
-        filters=row["filters"],
-        clear_columns=columns,
-        reason=row["reason"],
-        row_count=row["rows_written"],
-    )
-    await write(app, lambda connection: access_log.append_access(connection, access))
+    access = file_access(row, row["requester"], action)
+    if access is not None:
+        await write(app, lambda connection: append_access(connection, access))
 
 
 def _why_no_link(row: Row, valid: timedelta) -> str | None:
