@@ -25,6 +25,7 @@ from api.database import Reading, Row
 from api.periods import NOT_LOADED, Coverage
 from api.problems import Kind, Problem
 from api.publications import Shelf
+from exports.formats.neutralize import neutralize
 from metrics.money import exponent
 from metrics.registry import METRICS, MONEY, RATIOS, Distinct
 
@@ -330,8 +331,6 @@ class Answer(Response):
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Rows as CSV: money as its decimals and, in a second column, minor units."""
-    from exports.formats.neutralize import neutralize  # with it comes Polars, 60 MB
-
     output = io.StringIO()
     flattened = [dict(_columns(row, neutralize)) for row in rows]
     writer = csv.DictWriter(output, list(dict.fromkeys(name for row in flattened for name in row)))

@@ -88,13 +88,21 @@ class CallRoute(APIRoute):
             admitted: Admitted = request.scope["boxoffice.admitted"]
             if admitted.call is not call:
                 raise RuntimeError(f"{self.path} was admitted as another call")
-            if known is not None and request.scope["query_string"]:
-                for name in request.query_params:
-                    if name not in known:
-                        raise problems.invalid(f"query.{name}", "is not known", "extra_forbidden")
+            if request.scope["query_string"]:
+                _check_query(request, known)
             return await _answer(request.scope["app"].state.services, inner, request, admitted)
 
         return handle
+
+
+def _check_query(request: Request, known: frozenset[str] | None) -> None:
+    """Refuse fields that are unknown, or there twice: which of two was meant cannot be told."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    for place, name in enumerate(names):
+        if known is not None and name not in known:
+            raise problems.invalid(f"query.{name}", "is not known", "extra_forbidden")
+        if name in names[:place]:
+            raise problems.invalid(f"query.{name}", "is given more than once", "repeated")
 
 
 def _query_fields(route: APIRoute) -> frozenset[str] | None:

@@ -107,7 +107,6 @@ class Database:
 
     def reading(self, principal: Principal, datasets: tuple[str, ...]) -> Reading:
         """A snapshot in which the principal sees what is theirs."""
-        self.viewers.saw(principal)
         return Reading(self, principal, datasets)
 
     async def in_thread(self, function: Callable[[psycopg.Connection[Row]], T]) -> T:

@@ -140,6 +140,7 @@ class Front:
         asked = _asked(scope)
         principal = await _authenticate(asked, services)
         scope["boxoffice.principal"] = principal
+        services.database.viewers.saw(principal)
         if not permits(call.access, principal):
             services.metrics.refused("policy")
             raise Problem(

@@ -16,11 +16,13 @@ import logging
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any, TextIO
 
+import psycopg
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.requests import Request
@@ -253,6 +255,22 @@ def template_of(scope: Scope) -> str:
     return found or "unmatched"
 
 
+def _traceback(error: BaseException) -> str:
+    """Where an error came from; of what Postgres said only the code, as its text may hold rows."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    if not any(isinstance(found, psycopg.Error) for found in chain):
+        return "".join(traceback.format_exception(error))
+    parts = []
+    for found in reversed(chain):
+        parts += [*traceback.format_tb(found.__traceback__), type(found).__qualname__]
+        if isinstance(found, psycopg.Error):
+            parts.append(f" {found.sqlstate}, constraint {found.diag.constraint_name}")
+        parts.append("\n")
+    return "".join(parts)
+
+
 class JsonLines(logging.Formatter):
     """A log record as one line of JSON."""
 
@@ -268,7 +286,7 @@ class JsonLines(logging.Formatter):
         if (request_id := getattr(record, "request_id", None)) is not None:
             line["request_id"] = request_id
         if record.exc_info is not None and record.exc_info[1] is not None:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = _traceback(record.exc_info[1])
         return json.dumps(line, ensure_ascii=False)
 
 

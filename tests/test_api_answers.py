@@ -221,6 +221,7 @@ def test_an_answer_without_rows_comes_as_json_only() -> None:
         ("?from=2026-03-01&to=2026-03-05&granularity=hourly", {"query.granularity"}),
         ("?from=2026-03-01&to=2026-03-05&organiser=13", {"query.organiser"}),
         ("?from=2026-03-05&to=2026-03-01", {"query.to"}),
+        ("?from=2026-03-01&to=2026-03-05&from=2026-03-02", {"query.from"}),
     ],
 )
 def test_wrong_and_unknown_fields_are_named_and_never_quoted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -169,6 +170,28 @@ def test_metrics_are_complete_and_their_labels_bounded(settings: Settings) -> No
         "boxoffice_lateness_seconds",
     ):
         assert f"# TYPE {name} gauge" in text
+
+
+def test_a_logged_error_of_postgres_says_where_and_never_what_the_row_held(
+    settings: Settings,
+) -> None:
+    lines, buyer = observability.JsonLines(), "jane@example.org"
+    with psycopg.connect(settings.warehouse_owner_url.get_secret_value()) as connection:
+        connection.execute("CREATE TEMP TABLE buyers (email text CONSTRAINT known CHECK (false))")
+        try:
+            try:
+                connection.execute("INSERT INTO buyers VALUES (%s)", [buyer])
+            except psycopg.Error as error:
+                raise RuntimeError(f"could not be stored: {error}") from error
+        except RuntimeError:
+            record = logging.getLogger("boxoffice.api").makeRecord(
+                "boxoffice.api", logging.ERROR, __file__, 1, "broken", (), sys.exc_info()
+            )
+    line = json.loads(lines.format(record))
+    assert buyer not in line["traceback"]
+    assert "CheckViolation 23514, constraint known" in line["traceback"]
+    assert "RuntimeError" in line["traceback"]
+    assert __name__.rpartition(".")[2] in line["traceback"]
 
 
 def test_requests_have_ids_and_lines_without_personal_data(

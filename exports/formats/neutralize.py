@@ -19,8 +19,10 @@ Belongs here: that rule, for texts. Does not belong here: quoting (CSV) and cont
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:  # the read API neutralizes texts, and has no use for Polars otherwise
+    import polars as pl
 
 # Written for two engines: Rust's finds the few candidates, Python's has lookarounds.
 _BLANK = (
