@@ -12,8 +12,6 @@ from resources.lake import Lake, LakeCredentialsError
 from tests.conftest import Servers
 from tests.deployment import Deployment
 
-pytest.importorskip("duckdb_extension_aws", reason="duckdb-extension-aws is not installed")
-
 AWS = (
     *("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
