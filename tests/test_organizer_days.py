@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
@@ -17,6 +17,8 @@ from metrics.datasets import DAILY_METRICS
 from pipelines.settings import Settings
 from tests.api_client import MINE, api_settings, publish_day
 from warehouse import migrate
+from warehouse.proofs import prove_now
+from warehouse.publish import connect
 from warehouse.sum_tables import ORGANIZER_DAYS
 
 NAMES = [column.name for column in ORGANIZER_DAYS.columns]
@@ -93,6 +95,34 @@ def test_edits_of_daily_metrics_are_followed(settings: Settings, change: str, ro
     found, wanted = _both(settings, change)
     assert found == wanted
     assert len(found) == rows
+
+
+def test_kept_sums_that_were_edited_are_proven_wrong_and_mended_by_their_day(
+    settings: Settings,
+) -> None:
+    assert settings.warehouse_owner_url is not None
+    hop = "daily_metrics -> organizer_days"
+
+    def change(statement: str) -> None:
+        with psycopg.connect(settings.warehouse_owner_url.get_secret_value()) as connection:
+            connection.execute(statement.encode())
+
+    def differences() -> tuple[str, ...]:
+        with connect(settings.warehouse_url.get_secret_value()) as connection:
+            proofs = {proof.hop: proof for proof in prove_now(connection, datetime.now(UTC))}
+        assert proofs[hop].partitions == 2
+        return proofs[hop].differences
+
+    assert differences() == ()
+    change("UPDATE ops.organizer_days SET orders = orders + 1 WHERE organizer_id = 13")
+    change(
+        "DELETE FROM ops.organizer_days WHERE organizer_id = 12 AND business_date = '2026-03-02'"
+    )
+    found = differences()
+    assert found[-1].startswith("2026-03-02 organizer 12 ")
+    assert sum("organizer 13 KES orders: its events" in line for line in found) == 1
+    change("UPDATE reporting.daily_metrics SET orders = orders WHERE business_date < '2026-04-01'")
+    assert differences() == ()
 
 
 def test_an_organizer_sees_no_days_but_their_own(settings: Settings) -> None:

@@ -1,8 +1,8 @@
 """Proofs: whether every layer says the same, as of its last audit and as of now.
 
 Belongs here: the record of the last audit at each hop, and the comparisons Postgres can make by
-itself, at any time: finished tables with what was published, days with weeks and months. Does not
-belong here: audits before publication (``assets.publishing``), or how a proof is shown
+itself, at any time: finished tables with what was published, days with weeks, months and kept sums.
+Does not belong here: audits before publication (``assets.publishing``), or how a proof is shown
 (``assets.scoreboard``).
 """
 
@@ -17,6 +17,7 @@ import psycopg
 from metrics.datasets import DAILY_METRICS, DATASETS, Dataset, Period
 from metrics.registry import Distinct
 from warehouse.statements import statement
+from warehouse.sum_tables import ORGANIZER_DAYS
 
 _LENGTHS: dict[Period, str] = {"week": "7 days", "month": "1 month"}
 _HOPS = {"raw": "source -> raw", "movements": "raw -> movements"}
@@ -66,7 +67,7 @@ def last_proofs(connection: psycopg.Connection[Any]) -> list[Proof]:
 
 
 def prove_now(connection: psycopg.Connection[Any], now: datetime) -> list[Proof]:
-    """Compare what readers can see with what was published, and days with weeks and months.
+    """Compare what readers see with what was published, and days with weeks, months and kept sums.
 
     In one snapshot of the warehouse, so that a publication meanwhile is no difference.
 
@@ -81,6 +82,7 @@ def prove_now(connection: psycopg.Connection[Any], now: datetime) -> list[Proof]
             for dataset in DATASETS.values()
             if dataset.period in _LENGTHS
         ]
+        proofs.append(_prove_kept_sums(connection, now))
     return proofs
 
 
@@ -149,6 +151,28 @@ def _prove_rollup(connection: psycopg.Connection[Any], dataset: Dataset, now: da
         now,
         tuple(differences),
         row["behind"],
+    )
+
+
+def _prove_kept_sums(connection: psycopg.Connection[Any], now: datetime) -> Proof:
+    metrics = [m.name for m in DAILY_METRICS.metrics if not isinstance(m, Distinct)]
+    row = _one(
+        connection, statement("organizer_days_proof", daily=DAILY_METRICS.name, metrics=metrics)
+    )
+    differences = [
+        f"{found['partition_key']} organizer {found['organizer_id']} {found['currency']}"
+        f" {found['metric']}: its events {found['published']}, kept {found['reported']}"
+        for found in row["differences"]
+    ]
+    wrong = {found["partition_key"] for found in row["differences"]}
+    return Proof(
+        DAILY_METRICS.name,
+        f"{DAILY_METRICS.name} -> {ORGANIZER_DAYS.name}",
+        row["partitions"],
+        row["partitions"] - len(wrong),
+        row["cells"],
+        now,
+        tuple(differences),
     )
 
 
