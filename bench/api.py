@@ -32,11 +32,11 @@ import typer
 
 from api.periods import Periods
 from api.principal import Principal
+from api.routes.admin_examples import WATERFALL
 from api.statements import statement
 from api.tokens import mint
 from api.written import by_currency
 from bench import api_peers
-from bench.api_app import WATERFALL
 from bench.api_cases import Ask, Case, compare, in_series, organizer
 from bench.api_load import Load, machine_load, pgbench, serving, with_cpu, worker_bytes, wrk
 from bench.api_peers import HOT, Place, Served
@@ -81,14 +81,14 @@ class Bench:
         admin = self._token(Role.ADMIN)
         tokens = [self._token(Role.ORGANIZER, n + 1) for n in range(self.size.organizers)]
 
-        def revenue(name: str, path: str, span: str) -> Case:
+        def revenue(span: str) -> Case:
             first, last = spans[span]
 
             def ask(number: int) -> tuple[str, str]:
-                whose = organizer(number, self.size)
-                return f"{path}?organizer={whose}&from={first}&to={last}", admin
+                asked = f"organizer={organizer(number, self.size)}&from={first}&to={last}"
+                return f"/api/v1/admin/analytics/revenue?{asked}", admin
 
-            return Case(name, ask, in_series, first)
+            return Case(f"revenue, {span}", ask, in_series, first)
 
         def own(name: str, path: str) -> Case:
             def ask(number: int) -> tuple[str, str]:
@@ -100,10 +100,8 @@ class Bench:
 
         first, last = spans["365 days"]
         return [
-            revenue("revenue, 365 days", "/bench/summed", "365 days"),
-            revenue("revenue, 30 days", "/bench/summed", "30 days"),
-            revenue("revenue, 365 days, from events' days", "/bench/grouped", "365 days"),
-            revenue("revenue endpoint, 365 days", "/api/v1/admin/analytics/revenue", "365 days"),
+            revenue("365 days"),
+            revenue("30 days"),
             own(
                 "sales chart of an event, 365 days",
                 f"sales-chart/{{event}}?from={first}&to={last}",
@@ -190,11 +188,7 @@ class Bench:
 
     def cached(self) -> None:
         """Twenty answers that were asked for before."""
-        cases = [
-            case
-            for case in self._wanted(self.questions(), ", cached")
-            if not case.name.endswith(("from events' days", "endpoint, 365 days"))
-        ]
+        cases = self._wanted(self.questions(), ", cached")
         if not cases:
             return
         with self._box_office(cache_seconds=300) as (url, server):

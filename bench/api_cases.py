@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from bench.api_app import WATERFALL
+from api.routes.admin_examples import WATERFALL
 from bench.api_load import body
 from bench.api_warehouse import Size, statement
 

@@ -28,7 +28,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import jwt
 import psycopg
 
-from bench.api_app import WATERFALL
+from api.routes.admin_examples import WATERFALL
 from bench.api_cases import Ask, Case, in_cube, in_rows, in_series, organizer
 from bench.api_load import ToolMissingError, fetch_until, serving
 from bench.api_warehouse import Size, statement
@@ -112,11 +112,8 @@ def postgrest(place: Place) -> Iterator[Served]:
         for span, days in place.spans.items()
     ]
     year = place.spans["365 days"]
-    for view, name in (
-        ("organizer_days", "PostgREST, revenue, 365 days, as rows"),
-        ("events_days", "PostgREST, revenue, 365 days, from events' days, as rows"),
-    ):
-        cases.append(Case(name, _selecting(place, view, year, token), in_rows, year[0]))
+    name = "PostgREST, revenue, 365 days, as rows"
+    cases.append(Case(name, _selecting(place, year, token), in_rows, year[0]))
     log = place.folder / "postgrest.log"
     with serving([program], environment, url, log, installed) as server:
         path, _ = cases[0].ask(0)
@@ -132,14 +129,13 @@ def _calling(place: Place, days: tuple[date, date], token: str) -> Ask:
     return ask
 
 
-def _selecting(place: Place, view: str, days: tuple[date, date], token: str) -> Ask:
-    columns = ",".join(("business_date", "currency", *WATERFALL))
-    columns += ",aov" if view == "organizer_days" else ""
+def _selecting(place: Place, days: tuple[date, date], token: str) -> Ask:
+    columns = ",".join(("business_date", "currency", *WATERFALL, "aov"))
     when = f"business_date=gte.{days[0]}&business_date=lte.{days[1]}&order=business_date"
 
     def ask(number: int) -> tuple[str, str]:
         whose = organizer(number, place.size)
-        return f"/{view}?select={columns}&organizer_id=eq.{whose}&{when}", token
+        return f"/organizer_days?select={columns}&organizer_id=eq.{whose}&{when}", token
 
     return ask
 

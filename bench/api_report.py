@@ -33,12 +33,6 @@ _LEAST: tuple[tuple[str, str, str, float], ...] = (
         "PostgREST, revenue, 365 days, as rows",
         1.3,
     ),
-    (
-        "uncached over PostgREST, plain rows from events' days",
-        "revenue, 365 days, from events' days, uncached",
-        "PostgREST, revenue, 365 days, from events' days, as rows",
-        1.3,
-    ),
 )
 """What is to be at least so many times as fast as what."""
 _CPU = ((_DAILY, 0.85), ("PostgREST, revenue, 365 days", 1.3))

@@ -1,5 +1,5 @@
 -- What PostgREST serves to the role of a token, under row-level security: an organizer's days as
--- rows, kept sums and added up; and as the JSON that the read API's `data` is, but for days without
+-- rows, from the kept sums; and as the JSON that the read API's `data` is, but for days without
 -- sales, which are left out. Amounts have two decimals, as in KES.
 DROP SCHEMA IF EXISTS postgrest CASCADE;
 CREATE SCHEMA postgrest;
@@ -11,13 +11,7 @@ SELECT organizer_id, business_date, currency
     round(gross_revenue::numeric / nullif(paid_orders, 0)) AS aov
 FROM ops.organizer_days;
 
-CREATE VIEW postgrest.events_days WITH (security_invoker) AS
-SELECT organizer_id, business_date, currency
-    {%- for metric in metrics %}, sum({{ metric }})::bigint AS {{ metric }}{% endfor %}
-FROM reporting.daily_metrics
-GROUP BY organizer_id, business_date, currency;
-
-GRANT SELECT ON postgrest.organizer_days, postgrest.events_days TO boxoffice_admin_reader;
+GRANT SELECT ON postgrest.organizer_days TO boxoffice_admin_reader;
 
 -- Written with format(), which takes a third of the time of json_build_object().
 CREATE FUNCTION postgrest.revenue(organizer bigint, first_day date, last_day date) RETURNS json
@@ -25,7 +19,8 @@ STABLE LANGUAGE sql AS $function$
 SELECT ('[' || coalesce(string_agg(series, ',' ORDER BY currency), '') || ']')::json
 FROM (
     SELECT currency, format(
-        '{"currency":"%s","totals":%s,"points":[%s]}',
+        '{"rank":%s,"currency":"%s","totals":%s,"points":[%s]}',
+        row_number() OVER (ORDER BY currency),
         currency,
         json_build_object(
             {%- for metric in metrics %}
