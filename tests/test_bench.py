@@ -14,7 +14,7 @@ import pytest
 
 import bench.platform
 from api.app import create_app
-from bench.api_app import WATERFALL
+from api.routes.admin_examples import WATERFALL
 from bench.api_cases import Case, FiguresDifferError, compare, in_rows, in_series, organizer
 from bench.api_load import Load
 from bench.api_peers import AMOUNTS
