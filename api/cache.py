@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
@@ -86,7 +86,8 @@ OUTCOMES = ("hits", "held", "misses", "shared", "garbage", "stored", "not_stored
 
 def body(content: bytes) -> Body:
     """The body of an answer."""
-    return Body(content, blake2b(content, digest_size=_DIGEST).digest())
+    # Processors have instructions for this one: half the time of BLAKE2 on a year of revenue.
+    return Body(content, sha256(content).digest()[:_DIGEST])
 
 
 def pack(key: str, answer: Body) -> bytes:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from api.answers import Json, average, flat, money, rounded
 from api.database import Texts
@@ -168,7 +168,7 @@ def _fields(
     for name in quotients:
         found = RATIOS[name]
         above, below = values[found.numerator], values[found.denominator]
-        minors = [*map(rounded, map(int, above), map(int, below))]
+        minors = [*map(rounded, _numbers(above), _numbers(below))]
         yield [_NULL if minor is None else str(minor) for minor in minors]
         texts = decimal(["0" if minor is None else str(minor) for minor in minors])
         pairs = zip(minors, texts, strict=True)
@@ -190,13 +190,19 @@ def _amounts(
 
 def _sums(column: _Texts, before: int) -> _Texts:
     """Of each value the sum of all before it and itself."""
-    return [*map(str, accumulate(map(int, column), initial=before))][1:]
+    return [*map(str, accumulate(_numbers(column), initial=before))][1:]
+
+
+def _numbers(column: _Texts) -> list[int]:
+    """The numbers of a column; a parser of JSON makes them twice as fast as ``int``."""
+    found: list[int] = from_json(f"[{','.join(column)}]")
+    return found
 
 
 def _totals(
     metrics: tuple[str, ...], columns: Sequence[_Texts], quotients: tuple[str, ...], currency: str
 ) -> dict[str, Any]:
-    sums = {name: sum(map(int, column)) for name, column in zip(metrics, columns, strict=True)}
+    sums = {name: sum(_numbers(column)) for name, column in zip(metrics, columns, strict=True)}
     found: dict[str, Any] = {
         name: money(value, currency) if METRICS[name].unit == MONEY else value
         for name, value in sums.items()
