@@ -119,6 +119,7 @@ def build_manifest(
         "code_version": version("box-office"),
         "file": _file(key.rsplit("/", 1)[1], result),
         "totals": _totals(result),
+        "events": list(rows.events),
         "entries": [
             {"event_id": entry.event_id, **_file(entry.name, entry.result)}
             | {"totals": _totals(entry.result)}

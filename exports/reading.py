@@ -90,6 +90,8 @@ class ExportRows:
             published, or for the lake not loaded. Where no days are asked for, or an end is left
             open, what is missing between the first and the last that are there.
         by_event: totals of each event, if it was asked for; see ``open_rows``.
+        events: an organizer's events that have rows, where none were named: links to the file are
+            made only as long as all of them are the organizer's.
         batches: the rows, once; usable only inside ``open_rows``. Raises ``IncompleteReadError``
             at the end if they are not as many as counted.
     """
@@ -101,6 +103,7 @@ class ExportRows:
     is_complete: bool
     missing: tuple[Days, ...]
     by_event: Mapping[int, ControlTotals] | None
+    events: tuple[int, ...]
     batches: Iterator[pl.DataFrame]
 
     @property
@@ -157,7 +160,7 @@ def open_rows(
             else _lake_version(connection, request, read)
         )
         missing = gaps(dataset.period, request.days, version.present) if version.present else ()
-        found = _totals(connection, sources, request, by_event)
+        found = _totals(connection, sources, request, by_event or _is_of_all_events(request))
         totals = added(found.values())
         yield ExportRows(
             dataset=dataset.name,
@@ -175,8 +178,15 @@ def open_rows(
             is_complete=not missing and not version.going_on,
             missing=missing,
             by_event=found if by_event else None,
+            events=tuple(found) if _is_of_all_events(request) else (),
             batches=_batches(connection, sources, request, totals.rows, batch_rows, by_event),
         )
+
+
+def _is_of_all_events(request: ExportRequest) -> bool:
+    """Whether rows are those of whatever events are the organizer's now."""
+    whole = request.requester.organizer_id is not None and not request.filters.events
+    return whole and request.dataset.has_events
 
 
 def _coverage(

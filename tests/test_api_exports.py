@@ -23,13 +23,14 @@ from api.routes import export_schedules, exports
 from exports.attempt import Exporter, attempt_export
 from exports.datasets import EXPORTS
 from exports.formats.registry import FORMATS
-from exports.masking import MASK, Role
+from exports.masking import MASK, Requester, Role
+from exports.submission import checked
 from pipelines.definitions import build_exporter
 from tests.api_platform import ABSENT, FIRST, LAST, Platform, published_platform
 from tests.api_shapes import Api, differences, example_of, serving
 from tests.deployment import Deployment
 from warehouse.access_log import verify_access_log
-from warehouse.export_jobs import renew_lease, start
+from warehouse.export_jobs import create_job, renew_lease, start
 from warehouse.export_rights import RightError, check_right, restore_right, revoke_right
 
 ADMIN, ORGANIZER = exports.ADMIN, exports.ORGANIZER
@@ -357,6 +358,45 @@ def test_a_link_is_not_made_once_an_event_is_somebody_elses(
         connection.execute(
             "UPDATE ops.export_jobs SET filters = %s WHERE job_id = %s",
             (Jsonb({"events": [platform.foreign_event]}), job["job_id"]),
+        )
+    file = person.see(job)["file"]
+    assert (file["link"], file["why_no_link"]) == (
+        None,
+        "An event of the export is not yours any more.",
+    )
+
+
+def test_a_link_to_rows_of_every_event_ends_when_one_of_them_goes_to_somebody_else(
+    api: Api, platform: Platform, exporter: Exporter
+) -> None:
+    person = Person(api, Role.ORGANIZER, platform.organizer)
+    requester = Requester(role=Role.ORGANIZER, organizer_id=platform.organizer)
+    with exporter.connect() as connection:
+        asked = checked(
+            connection,
+            person.account,
+            requester,
+            "daily_metrics",
+            filters={},
+            lake=exporter.sources.lake,
+        )
+        made, _ = create_job(connection, asked, uuid4().hex)
+    job = {"job_id": str(made.job_id), "links": {"self": f"{ORGANIZER}/{made.job_id}"}}
+    work(exporter, job)
+    seen = person.see(job)
+    assert seen["file"]["link"] is not None
+    own = platform.rows(
+        "SELECT DISTINCT event_id FROM reporting.daily_metrics WHERE organizer_id = %s ORDER BY 1",
+        (platform.organizer,),
+    )
+    assert seen["manifest"]["events"] == [row["event_id"] for row in own]
+    owner = platform.settings.warehouse_owner_url.get_secret_value()
+    with psycopg.connect(owner, autocommit=True) as connection:
+        # As if one of them had gone to another organizer since.
+        connection.execute(
+            "UPDATE ops.export_jobs SET manifest = jsonb_set(manifest, '{events,0}', %s)"
+            " WHERE job_id = %s",
+            (Jsonb(platform.foreign_event), made.job_id),
         )
     file = person.see(job)["file"]
     assert (file["link"], file["why_no_link"]) == (

@@ -104,6 +104,7 @@ def opened(counts: dict[int, int], batch_rows: int = 10) -> ExportRows:
         is_complete=True,
         missing=(),
         by_event=by_event,
+        events=(),
         batches=frame.iter_slices(batch_rows) if frame.height else iter(()),
     )
 

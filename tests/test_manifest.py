@@ -110,6 +110,7 @@ def rows(request: ExportRequest, frame: pl.DataFrame = FRAME, size: int = 4) -> 
                 (8, {"JPY": {"charged": 7}, "KES": {"charged": 2**60}, "KWD": {"charged": 1_000}}),
             )
         },
+        events=(),
         batches=iter(frame.iter_slices(size)),
     )
 
