@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint lock clean
+.PHONY: help up down test pytest lint lock clean
 
 help:  ## Show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 8 | sed 's/^/make /'
@@ -16,8 +16,11 @@ up: $(STAMP)  ## Start everything: servers, sample platform, full history, Dagst
 down: $(STAMP)  ## Stop what `make up` started
 	@$(BIN)/boxoffice down
 
+# Side by side: tests wait for servers and processes a third of their time.
 test: $(STAMP)  ## Lint, types and tests
-	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory -j 2 lint pytest
+
+pytest: $(STAMP)  ## Tests only
 	@echo '== pytest'
 	@$(BIN)/pytest $(ARGS)
 

@@ -17,8 +17,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote, urlsplit
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from resources.multipart import Parts, Upload
@@ -380,6 +378,9 @@ def _client(
     timeout_seconds: float,
 ) -> S3Client:
     """Made once, on first use: it takes half a second. Clients may be shared by threads."""
+    import boto3
+    from botocore.config import Config
+
     return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint_url,
