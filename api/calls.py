@@ -97,12 +97,13 @@ class CallRoute(APIRoute):
 
 def _check_query(request: Request, known: frozenset[str] | None) -> None:
     """Refuse fields that are unknown, or there twice: which of two was meant cannot be told."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    for place, name in enumerate(names):
+    seen = set[str]()
+    for name, _ in request.query_params.multi_items():
         if known is not None and name not in known:
             raise problems.invalid(f"query.{name}", "is not known", "extra_forbidden")
-        if name in names[:place]:
+        if name in seen:
             raise problems.invalid(f"query.{name}", "is given more than once", "repeated")
+        seen.add(name)
 
 
 def _query_fields(route: APIRoute) -> frozenset[str] | None:

@@ -201,6 +201,20 @@ def owner(urls: tuple[str, str, str]) -> Iterator[psycopg.Connection[dict[str, A
         yield connection
 
 
+@pytest.fixture(scope="module")
+def sample_settings(
+    make_settings: Callable[..., Settings],
+    fresh_database: Callable[..., str],
+    role_url: Callable[[str, str], str],
+) -> Settings:
+    """Settings of a read API over a small published warehouse of the module's own."""
+    from tests.api_client import api_settings, fill  # with it comes the API, which others lack
+
+    made = api_settings(make_settings, fresh_database, role_url)
+    fill(made)
+    return made
+
+
 @pytest.fixture
 def state_root(tmp_path: Path) -> Path:
     """An empty state directory."""

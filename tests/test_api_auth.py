@@ -32,36 +32,14 @@ from tests.api_client import (
     SECRET,
     URL,
     Client,
-    api_settings,
-    fill,
+    claims,
     with_client,
 )
 
 
 @pytest.fixture(scope="module")
-def settings(
-    make_settings: Callable[..., Settings],
-    fresh_database: Callable[..., str],
-    role_url: Callable[[str, str], str],
-) -> Settings:
-    made = api_settings(make_settings, fresh_database, role_url)
-    fill(made)
-    return made
-
-
-def claims(**changes: Any) -> dict[str, Any]:
-    now = int(time.time())
-    good = {
-        "iss": "boxoffice",
-        "aud": "boxoffice-api",
-        "sub": "jane@example.org",
-        "token_type": "access",
-        "role": "organizer",
-        "organizer_id": MINE,
-        "iat": now,
-        "exp": now + 60,
-    }
-    return {name: value for name, value in (good | changes).items() if value is not None}
+def settings(sample_settings: Settings) -> Settings:
+    return sample_settings
 
 
 def verified(tokens: Tokens, token: str) -> Principal:

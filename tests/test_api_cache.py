@@ -29,8 +29,6 @@ from tests.api_client import (
     MY_EVENT,
     URL,
     Client,
-    api_settings,
-    fill,
     publish_day,
     running,
     until,
@@ -39,14 +37,8 @@ from tests.api_client import (
 
 
 @pytest.fixture(scope="module")
-def settings(
-    make_settings: Callable[..., Settings],
-    fresh_database: Callable[..., str],
-    role_url: Callable[[str, str], str],
-) -> Settings:
-    made = api_settings(make_settings, fresh_database, role_url)
-    fill(made)
-    return made
+def settings(sample_settings: Settings) -> Settings:
+    return sample_settings
 
 
 @pytest.fixture

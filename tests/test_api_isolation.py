@@ -22,18 +22,12 @@ from api.principal import Principal
 from api.problems import Problem
 from api.tokens import Tokens
 from pipelines.settings import Settings
-from tests.api_client import MINE, SECRET, api_settings, fill
+from tests.api_client import MINE, SECRET, claims
 
 
 @pytest.fixture(scope="module")
-def settings(
-    make_settings: Callable[..., Settings],
-    fresh_database: Callable[..., str],
-    role_url: Callable[[str, str], str],
-) -> Settings:
-    made = api_settings(make_settings, fresh_database, role_url)
-    fill(made)
-    return made
+def settings(sample_settings: Settings) -> Settings:
+    return sample_settings
 
 
 # --- Keys of tokens -----------------------------------------------------------------------------
@@ -102,21 +96,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     monkeypatch.setattr("api.key_set.time", SimpleNamespace(monotonic=lambda: real() + passed))
     return let_pass
-
-
-def claims(**changes: Any) -> dict[str, Any]:
-    now = int(time.time())
-    good = {
-        "iss": "boxoffice",
-        "aud": "boxoffice-api",
-        "sub": "jane@example.org",
-        "token_type": "access",
-        "role": "organizer",
-        "organizer_id": MINE,
-        "iat": now,
-        "exp": now + 60,
-    }
-    return good | changes
 
 
 def public(settings: Settings, issuer: Issuer) -> Tokens:

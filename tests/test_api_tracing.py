@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -22,7 +22,7 @@ from local import ports
 from pipelines import serving
 from pipelines.cli import app as command_line
 from pipelines.settings import PROJECT_ROOT, Settings
-from tests.api_client import MINE, URL, Client, api_settings, bearer, fill, with_client
+from tests.api_client import MINE, URL, Client, bearer, with_client
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -78,14 +78,8 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def settings(
-    make_settings: Callable[..., Settings],
-    fresh_database: Callable[..., str],
-    role_url: Callable[[str, str], str],
-) -> Settings:
-    made = api_settings(make_settings, fresh_database, role_url)
-    fill(made)
-    return made
+def settings(sample_settings: Settings) -> Settings:
+    return sample_settings
 
 
 def traced(settings: Settings, endpoint: str) -> Settings:

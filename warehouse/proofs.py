@@ -94,85 +94,68 @@ def _hop(name: str) -> str:
 
 
 def _prove_table(connection: psycopg.Connection[Any], dataset: Dataset, now: datetime) -> Proof:
-    row = _one(
-        connection,
-        statement(
-            "reporting_proof",
-            dataset=dataset.name,
-            partition_key="'all'::text"
-            if dataset.period == "all"
-            else f"to_char({dataset.grain[0].name}, 'YYYY-MM-DD')",
-            metrics=dataset.metric_names,
-        ),
+    query = statement(
+        "reporting_proof",
+        dataset=dataset.name,
+        partition_key="'all'::text"
+        if dataset.period == "all"
+        else f"to_char({dataset.grain[0].name}, 'YYYY-MM-DD')",
+        metrics=dataset.metric_names,
     )
-    differences = [
-        f"{found['partition_key']} {found['currency']} {found['metric']}:"
-        f" published {found['published']}, now {found['reported']}"
-        for found in row["differences"]
-    ]
-    wrong = {found["partition_key"] for found in row["differences"]}
-    return Proof(
-        dataset.name,
-        f"{dataset.name} -> postgres",
-        row["partitions"],
-        row["partitions"] - len(wrong),
-        row["cells"],
-        now,
-        tuple(differences),
-    )
+    hop = f"{dataset.name} -> postgres"
+    text = "{partition_key} {currency} {metric}: published {published}, now {reported}"
+    return _prove(connection, dataset, hop, query, text, now)
 
 
 def _prove_rollup(connection: psycopg.Connection[Any], dataset: Dataset, now: datetime) -> Proof:
-    row = _one(
-        connection,
-        statement(
-            "rollup_proof",
-            dataset=dataset.name,
-            daily=DAILY_METRICS.name,
-            column=dataset.grain[0].name,
-            period=dataset.period,
-            length=_LENGTHS[dataset.period],
-            metrics=[m.name for m in dataset.metrics if not isinstance(m, Distinct)],
-        ),
+    query = statement(
+        "rollup_proof",
+        dataset=dataset.name,
+        daily=DAILY_METRICS.name,
+        column=dataset.grain[0].name,
+        period=dataset.period,
+        length=_LENGTHS[dataset.period],
+        metrics=[m.name for m in dataset.metrics if not isinstance(m, Distinct)],
     )
-    differences = [
-        f"{found['partition_key']} event {found['event_id']} {found['currency']}"
-        f" {found['metric']}: its days {found['published']}, the {dataset.period}"
-        f" {found['reported']}"
-        for found in row["differences"]
-    ]
-    wrong = {found["partition_key"] for found in row["differences"]}
-    return Proof(
-        dataset.name,
-        f"published days -> {dataset.name}",
-        row["partitions"],
-        row["partitions"] - len(wrong),
-        row["cells"],
-        now,
-        tuple(differences),
-        row["behind"],
+    hop = f"published days -> {dataset.name}"
+    text = (
+        "{partition_key} event {event_id} {currency} {metric}: its days {published}, the"
+        f" {dataset.period} {{reported}}"
     )
+    return _prove(connection, dataset, hop, query, text, now)
 
 
 def _prove_kept_sums(connection: psycopg.Connection[Any], now: datetime) -> Proof:
     metrics = [m.name for m in DAILY_METRICS.metrics if not isinstance(m, Distinct)]
-    row = _one(
-        connection, statement("organizer_days_proof", daily=DAILY_METRICS.name, metrics=metrics)
+    query = statement("organizer_days_proof", daily=DAILY_METRICS.name, metrics=metrics)
+    hop = f"{DAILY_METRICS.name} -> {ORGANIZER_DAYS.name}"
+    text = (
+        "{partition_key} organizer {organizer_id} {currency} {metric}: its events {published},"
+        " kept {reported}"
     )
-    differences = [
-        f"{found['partition_key']} organizer {found['organizer_id']} {found['currency']}"
-        f" {found['metric']}: its events {found['published']}, kept {found['reported']}"
-        for found in row["differences"]
-    ]
+    return _prove(connection, DAILY_METRICS, hop, query, text, now)
+
+
+def _prove(
+    connection: psycopg.Connection[Any],
+    dataset: Dataset,
+    hop: str,
+    query: bytes,
+    text: str,
+    now: datetime,
+) -> Proof:
+    """What a statement that compares two layers found; ``text`` says a difference in words."""
+    row = _one(connection, query)
     wrong = {found["partition_key"] for found in row["differences"]}
     return Proof(
-        DAILY_METRICS.name,
-        f"{DAILY_METRICS.name} -> {ORGANIZER_DAYS.name}",
+        dataset.name,
+        hop,
         row["partitions"],
         row["partitions"] - len(wrong),
         row["cells"],
         now,
-        tuple(differences),
+        tuple(text.format(**found) for found in row["differences"]),
+        row.get("behind", 0),
     )
 
 
