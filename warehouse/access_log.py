@@ -56,22 +56,11 @@ class Anchor:
 
 def append_access(connection: psycopg.Connection[Any], access: Access) -> Anchor:
     """Append to the access log; other appends wait until the caller's transaction ends."""
-    row = connection.execute(
-        """SELECT entry, encode(hash, 'hex') AS hash FROM ops.append_access(
-            %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
-        (
-            access.actor,
-            access.role,
-            access.organizer_id,
-            access.action,
-            access.job_id,
-            access.dataset,
-            Jsonb(dict(access.filters)),
-            Jsonb(list(access.clear_columns)),
-            access.reason,
-            access.row_count,
-        ),
-    ).fetchone()
+    values = vars(access) | {
+        "filters": Jsonb(dict(access.filters)),
+        "clear_columns": Jsonb(list(access.clear_columns)),
+    }
+    row = connection.execute(statement("append_access"), values).fetchone()
     if row is None:
         raise RuntimeError("the access log returned no entry")
     return Anchor(**row)

@@ -71,13 +71,8 @@ def note_viewer(
     Args:
         organizer_id: whose numbers the viewer sees; None for everybody's.
     """
-    connection.execute(
-        """UPDATE ops.export_rights
-        SET role = 'viewer', organizer_id = %s, granted_at = now, seen_at = now
-        FROM (SELECT clock_timestamp() AS now) AS clock
-        WHERE account = %s AND role <> 'viewer'""",
-        (organizer_id, account),
-    )
+    values = {"account": account, "organizer_id": organizer_id}
+    connection.execute(statement("note_viewer"), values)
 
 
 def revoke_right(connection: psycopg.Connection[Any], account: str, reason: str) -> Right:
@@ -90,10 +85,7 @@ def revoke_right(connection: psycopg.Connection[Any], account: str, reason: str)
         UnknownAccountError: the account was never seen, so there is nothing to take away.
     """
     row = connection.execute(
-        """UPDATE ops.export_rights
-        SET revoked_at = coalesce(revoked_at, clock_timestamp()), revoked_reason = %s
-        WHERE account = %s RETURNING *""",
-        (reason, account),
+        statement("revoke_export_right"), {"account": account, "reason": reason}
     ).fetchone()
     return _known(row, account)
 
@@ -104,11 +96,7 @@ def restore_right(connection: psycopg.Connection[Any], account: str) -> Right:
     Raises:
         UnknownAccountError: the account was never seen.
     """
-    row = connection.execute(
-        """UPDATE ops.export_rights SET revoked_at = NULL, revoked_reason = NULL
-        WHERE account = %s RETURNING *""",
-        (account,),
-    ).fetchone()
+    row = connection.execute(statement("restore_export_right"), {"account": account}).fetchone()
     return _known(row, account)
 
 
